@@ -1,0 +1,158 @@
+"""What travels from data to models: batches of index tensors, and the resident views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+Derived = TypeVar("Derived")
+
+
+class PairBatch(NamedTuple):
+    """A training batch of positives with their negatives.
+
+    `negative` is (B, K), one row of negatives for each positive, or (N,), negatives shared by the whole batch.
+    """
+
+    user: Tensor  # (B,)
+    item: Tensor  # (B,)
+    negative: Tensor  # (B, K) or (N,)
+    item_log_q: Tensor  # (B,), log-probability that the sampler draws this item as a negative
+    negative_log_q: Tensor  # as negative
+
+
+class RankingBatch(NamedTuple):
+    """Users to rank for, with what is masked and what is looked for. Pairs are (row in the batch, item)."""
+
+    user: Tensor  # (B,)
+    seen: Tensor  # (2, S)
+    relevant: Tensor  # (2, R)
+
+
+class CSR(NamedTuple):
+    """Rows of indices: row r holds `col[crow[r]:crow[r + 1]]`, ascending."""
+
+    crow: Tensor  # (rows + 1,)
+    col: Tensor  # (entries,)
+
+    @property
+    def degree(self) -> Tensor:
+        """(rows,) entries in each row."""
+        return self.crow.diff()
+
+    @property
+    def row(self) -> Tensor:
+        """(entries,) the row of each entry."""
+        rows = torch.arange(len(self.crow) - 1, device=self.crow.device)
+        return rows.repeat_interleave(self.degree, output_size=len(self.col))
+
+    def select(self, rows: Tensor) -> Tensor:
+        """Entries of the chosen rows as pairs (position in `rows`, index): (2, entries), vectorised."""
+        start, count = self.crow[rows], self.crow[rows + 1] - self.crow[rows]
+        position = torch.arange(len(rows), device=rows.device).repeat_interleave(count)
+        first = count.cumsum(0) - count
+        offset = torch.arange(len(position), device=rows.device) - first[position]
+        return torch.stack([position, self.col[start[position] + offset]])
+
+
+class History(NamedTuple):
+    """The most recent train interactions of each user, oldest first, padded on the right.
+
+    Padding holds item `num_items` (a reserved row past the last real item), rating level 0, time bucket 0, mask False.
+    """
+
+    item: Tensor  # (U, L)
+    rating: Tensor  # (U, L), levels 1.. ascending with the rating
+    time: Tensor  # (U, L), buckets 1.. of the log gap to the user's newest entry
+    mask: Tensor  # (U, L), True = real entry
+
+
+class Views:
+    """The resident tensors of one stage: all that a model may see, built from the rows of that stage only.
+
+    Graph and histories are built when first asked for: most models need neither.
+
+    Args:
+        train: items of each user in the visible rows, (U rows).
+        num_items: I.
+        build_graph: makes the typed graph.
+        build_history: makes the user histories.
+        genres: (I, G) 0/1 float, for genre diversity; None where the data has no genres.
+    """
+
+    def __init__(
+        self,
+        train: CSR,
+        num_items: int,
+        build_graph: Callable[[], HeteroData] | None = None,
+        build_history: Callable[[], History] | None = None,
+        genres: Tensor | None = None,
+    ) -> None:
+        self.train = train
+        self.num_items = num_items
+        self.genres = genres
+        self._build_graph = build_graph
+        self._build_history = build_history
+        self._derived: dict[Callable[[Views], object], object] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.train.crow.device
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self.train.crow) - 1
+
+    @property
+    def popularity(self) -> Tensor:
+        """(I,) interactions of each item in the visible rows, as int64."""
+        return self.derive(_popularity)
+
+    @property
+    def graph(self) -> HeteroData:
+        """The typed graph, on this device."""
+        return self.derive(_graph)
+
+    @property
+    def history(self) -> History:
+        """The user histories, on this device."""
+        return self.derive(_history)
+
+    def derive(self, build: Callable[[Views], Derived]) -> Derived:
+        """`build(self)`, computed once and kept as long as these views: adjacency matrices and the like."""
+        if build not in self._derived:
+            self._derived[build] = build(self)
+        return self._derived[build]  # type: ignore[return-value]
+
+    def to(self, device: torch.device | str) -> Views:
+        """The same views on another device; themselves where they lie there already."""
+        target = torch.device(device)
+        if target == self.device:
+            return self
+        train = CSR(self.train.crow.to(target), self.train.col.to(target))
+        genres = None if self.genres is None else self.genres.to(target)
+        return Views(train, self.num_items, self._build_graph, self._build_history, genres)
+
+
+def _popularity(views: Views) -> Tensor:
+    return torch.bincount(views.train.col, minlength=views.num_items)
+
+
+def _graph(views: Views) -> HeteroData:
+    if views._build_graph is None:
+        raise RuntimeError("these views were made without a graph")
+    return views._build_graph().to(str(views.device))
+
+
+def _history(views: Views) -> History:
+    if views._build_history is None:
+        raise RuntimeError("these views were made without histories")
+    return History(*(tensor.to(views.device) for tensor in views._build_history()))

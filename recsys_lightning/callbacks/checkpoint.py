@@ -1,0 +1,184 @@
+"""Checkpoints that survive: written whole or not at all, probed before the first step, found again when one is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+
+from recsys_lightning.errors import InputError
+
+TEMPORARY = ".tmp-"
+"""Part of the names of files that a killed run may leave behind."""
+SIZES = "sizes.json"
+"""Beside checkpoints: how many bytes each was written with, to tell a truncated one."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when it is complete.
+
+    Lightning's own writer goes through the system's temporary folder, which is no atomic move where that is another
+    file system, and truncates the previous checkpoint when the disk is full.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write and move into place.
+
+        Raises:
+            InputError: the disk is full; the previous checkpoint is as it was.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}{TEMPORARY}{os.getpid()}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            size = os.path.getsize(temporary)
+            os.replace(temporary, path)
+            _remember_size(path, size)
+        except (OSError, RuntimeError) as error:
+            free = shutil.disk_usage(path.parent).free
+            needed = _size(checkpoint)
+            if free < needed or "No space left" in str(error):
+                raise InputError(
+                    f"There is no room for the checkpoint {path}: it needs about {needed:,} bytes and {free:,} are free. "
+                    "The previous checkpoint is intact. Free some space, then resume from it."
+                ) from error
+            raise
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Read a checkpoint, as plain values and tensors only.
+
+        Raises:
+            InputError: there is none, or it is broken.
+        """
+        return read_checkpoint(Path(path), map_location or "cpu")
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keeps `best.ckpt` by a val metric, and `last.ckpt` to resume from.
+
+    Args:
+        monitor: the metric that selects.
+        mode: `max` where more is better.
+        every_n_steps: write `last.ckpt` also in the middle of epochs, after so many optimizer steps.
+    """
+
+    def __init__(self, monitor: str = "val/ndcg_10", mode: str = "max", every_n_steps: int | None = None) -> None:
+        super().__init__(filename="best", monitor=monitor, mode=mode, save_last=True, auto_insert_metric_name=False)
+        self.every_n_steps = every_n_steps
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the folder out, sweep what killed runs left in it, and make sure that it can be written to."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit" or not trainer.is_global_zero or self.dirpath is None:
+            return
+        folder = Path(self.dirpath)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(f".*{TEMPORARY}*"):
+                leftover.unlink()
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"Checkpoints cannot be written to {folder} ({error.strerror}). Choose a writable folder: "
+                "--trainer.default_root_dir FOLDER."
+            ) from error
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        """Write `last.ckpt` in the middle of an epoch, when asked to."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+            assert self.dirpath is not None
+            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> Any:
+    """A checkpoint's content, as plain values and tensors only.
+
+    Raises:
+        InputError: there is none, or it is broken; names the newest good one beside it.
+    """
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no checkpoint {path}.") from error
+    except Exception as error:
+        size, whole = path.stat().st_size, _sizes(path.parent).get(path.name)
+        found = f"{size:,} bytes" if whole in (None, size) else f"{size:,} of {whole:,} bytes"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"The checkpoint {path} ({found}) cannot be read: {reason}.") from error
+
+
+def usable_checkpoint(path: Path) -> Path:
+    """The checkpoint itself, or for a broken `last.ckpt` the newest good one beside it, with a warning.
+
+    Raises:
+        InputError: the checkpoint is broken; names the newest good one beside it.
+    """
+    try:
+        read_checkpoint(path)
+        return path
+    except InputError as error:
+        good = _newest_good(path.parent, path)
+        if good is None:
+            raise InputError(f"{error} No other checkpoint in its folder is good: start again.") from error
+        if path.name != "last.ckpt":
+            raise InputError(f"{error} The newest good one beside it is {good}.") from error
+        warnings.warn(f"{error} Going on from {good} instead.", stacklevel=2)
+        return good
+
+
+def _newest_good(folder: Path, broken: Path) -> Path | None:
+    if not folder.is_dir():
+        return None
+    others = [path for path in folder.glob("*.ckpt") if path != broken]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            read_checkpoint(path)
+            return path
+        except InputError:
+            continue
+    return None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    try:
+        sizes: dict[str, int] = json.loads((folder / SIZES).read_text(encoding="utf-8"))
+        return sizes
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember_size(path: Path, size: int) -> None:
+    record = path.parent / SIZES
+    temporary = path.parent / f".{SIZES}{TEMPORARY}{os.getpid()}"
+    temporary.write_text(json.dumps({**_sizes(path.parent), path.name: size}), encoding="utf-8")
+    os.replace(temporary, record)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_size(entry) for entry in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_size(entry) for entry in value)
+    return 64

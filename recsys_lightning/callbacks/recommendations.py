@@ -1,0 +1,85 @@
+"""Writes what `predict` recommends, with raw ids and titles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch.distributed as dist
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from recsys_lightning.callbacks.run_folder import run_folder
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.tasks.ranking import TopItems
+
+
+class WriteRecommendations(BasePredictionWriter):
+    """Writes `recommendations.parquet` (or `.csv`) into the run's folder.
+
+    Columns: user_id, rank (1 is best), item_id, score, title. A user with fewer unseen items has fewer rows.
+
+    Args:
+        format: of the file.
+    """
+
+    def __init__(self, format: Literal["parquet", "csv"] = "parquet") -> None:
+        super().__init__(write_interval="epoch")
+        self.format = format
+        self.path: Path | None = None
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Gather the recommendations of all processes and write them."""
+        folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
+        batches = [batch for batch in predictions if isinstance(batch, TopItems)]
+        if not isinstance(data, InteractionsDataModule) or len(batches) < len(predictions):
+            return
+        parts = [[batch._replace(**{n: getattr(batch, n).cpu() for n in batch._fields}) for batch in batches]]
+        if trainer.world_size > 1:
+            gathered: list[Any] = [None] * trainer.world_size
+            dist.all_gather_object(gathered, parts[0])
+            parts = gathered
+        if trainer.is_global_zero:
+            table = recommendation_table([batch for part in parts for batch in part], data)
+            self.path = self._write(table, folder)
+
+    def _write(self, table: pd.DataFrame, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"recommendations.{self.format}"
+        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        if self.format == "parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False)
+        os.replace(temporary, path)
+        return path
+
+
+def recommendation_table(batches: Sequence[TopItems], data: InteractionsDataModule) -> pd.DataFrame:
+    """One row for each recommendation, by user and rank, with raw ids and titles."""
+    tables = data.prepared
+    user = np.concatenate([batch.user.numpy() for batch in batches])
+    by_user = np.argsort(user, kind="stable")
+    item = np.concatenate([batch.item.numpy() for batch in batches])[by_user]
+    score = np.concatenate([batch.score.numpy() for batch in batches])[by_user]
+    row, rank = (item >= 0).nonzero()
+    chosen = item[row, rank]
+    return pd.DataFrame(
+        {
+            "user_id": tables.interactions.user_ids.to_pandas().iloc[user[by_user][row]].to_numpy(),
+            "rank": rank + 1,
+            "item_id": tables.interactions.item_ids.to_pandas().iloc[chosen].to_numpy(),
+            "score": score[row, rank],
+            "title": tables.items["title"].iloc[chosen].to_numpy(),
+        }
+    )

@@ -1,0 +1,80 @@
+"""What a test run leaves in its folder: metrics.json, per_user.parquet and report.md."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import pandas as pd
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from recsys_lightning.callbacks.run_folder import run_folder
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.reports.floors import cached_floors
+from recsys_lightning.reports.ranking import RankingReport
+from recsys_lightning.tasks.ranking import Ranking
+
+
+class WriteResults(Callback):
+    """Writes the results of a ranking test, and prints them beside the floors where those are known.
+
+    `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `per_user.parquet` holds a
+    row for each user, by raw id, with the values whose means the metrics are. `report.md` is for people.
+    """
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self._start = 0.0
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the files."""
+        folder = run_folder(trainer)
+        data = getattr(trainer, "datamodule", None)
+        if not (trainer.is_global_zero and isinstance(pl_module, Ranking) and isinstance(data, InteractionsDataModule)):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        schema, model = data.schema, type(pl_module.recommender).__name__
+        facts = {
+            "model": model,
+            "data": schema.name,
+            "split": schema.split,
+            "fingerprint": schema.fingerprint,
+            "users": int(pl_module.results["test/users"]),
+            "seconds": round(time.perf_counter() - self._start, 3),
+            "looked_at_test": pl_module.looked_at_test,
+        }
+        report = RankingReport(
+            model=model,
+            data=schema.name,
+            split=schema.split,
+            fingerprint=schema.fingerprint,
+            k=pl_module.k,
+            steps=data.prepared.steps,
+            results=pl_module.results,
+            floors=cached_floors(data, pl_module.k),
+            seconds=float(facts["seconds"]),
+            looked_at_test=pl_module.looked_at_test,
+        )
+        print(report.table())
+        assert pl_module.per_user is not None
+        values = {name: value.cpu().numpy() for name, value in pl_module.per_user.values.items()}
+        users = data.prepared.interactions.user_ids.to_pandas().iloc[pl_module.per_user.user.cpu().numpy()]
+        pd.DataFrame({"user_id": users.to_numpy(), **values}).to_parquet(folder / "per_user.parquet", index=False)
+        (folder / "report.md").write_text(report.markdown(), encoding="utf-8")
+        figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
+        self.path = write_json(folder / "metrics.json", {**figures, **facts})
+
+
+def write_json(path: Path, values: object) -> Path:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return path

@@ -1,0 +1,81 @@
+"""The `recsys` command."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from recsys_lightning import __version__
+from recsys_lightning.errors import InputError, NonFiniteError
+
+HELP = """\
+recsys: train, evaluate and compare recommender systems
+
+  recsys fit      --config FILE [options]                    train, keep the best on val
+  recsys validate --config FILE --ckpt_path FILE [options]   rank for the val rows
+  recsys test     --config FILE --ckpt_path FILE [options]   rank for the test rows, write metrics.json and report.md
+  recsys predict  --config FILE --ckpt_path FILE [options]   write top-k lists with ids and titles
+  recsys floors   --config FILE [--only NAME,...]            tune and test popularity, item-kNN, EASE, GF-CF
+  recsys data     list | describe NAME | download NAME | audit NAME
+
+Closed-form models (Popularity, ItemKNN, EASE, GFCF) need no checkpoint. `recsys VERB --help` says more of a verb.
+Raw data lie in `data/`, or in the folder that the environment variable RECSYS_DATA or --data.root names.
+
+  recsys fit --config experiments/movietweetings/lightgcn.yaml
+  recsys fit --data MovieTweetings --model Ranking --model.recommender LightGCN --model.recommender.layers 2
+"""
+
+VERBS = {
+    "fit": "recsys_lightning.cli.trainer",
+    "validate": "recsys_lightning.cli.trainer",
+    "test": "recsys_lightning.cli.trainer",
+    "predict": "recsys_lightning.cli.trainer",
+    "floors": "recsys_lightning.cli.floors",
+    "data": "recsys_lightning.cli.data",
+}
+"""Where each verb is carried out; imported only when asked for, as some take seconds to import."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line, without the program's name; the exit status.
+
+    0 is success, 1 a run whose numbers broke down, 2 something given wrongly.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    verb = words[0]
+    try:
+        if verb not in VERBS:
+            near = difflib.get_close_matches(verb, VERBS, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(f"There is no verb {verb}.{hint} The verbs are {', '.join(VERBS)}.")
+        warnings.showwarning = _show_warning
+        run: Callable[[list[str]], None] = import_module(VERBS[verb]).run
+        run(words)
+    except InputError as error:
+        print(f"recsys: {error}", file=sys.stderr)
+        return 2
+    except NonFiniteError as error:
+        print(f"recsys: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: object = None
+) -> None:
+    """Warnings of ours are sentences for people; those of libraries stay as they are."""
+    ours = "recsys_lightning" in filename or category is UserWarning
+    text = f"recsys: {message}" if ours else warnings.formatwarning(message, category, filename, lineno).rstrip()
+    print(text, file=sys.stderr)

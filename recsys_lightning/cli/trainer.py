@@ -1,0 +1,218 @@
+"""`recsys fit | validate | test | predict`: LightningCLI with our defaults."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+# what is imported here is known on the command line by its short name
+from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, BestAndLast, usable_checkpoint
+from recsys_lightning.callbacks.config import SaveConfig
+from recsys_lightning.callbacks.finite import StopOnNonFinite
+from recsys_lightning.callbacks.recommendations import WriteRecommendations
+from recsys_lightning.callbacks.results import WriteResults
+from recsys_lightning.callbacks.run_folder import run_folder
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.tasks.base import Task
+
+HELP = """\
+recsys {verb}: give a configuration, and options that change it; a later one wins
+
+  --config FILE             an experiment, e.g. experiments/movietweetings/lightgcn.yaml
+  --ckpt_path FILE          the checkpoint to {ckpt}
+  --data NAME               the data set; --data.help NAME lists its options
+  --data.root FOLDER        where raw data lie, instead of data/ or RECSYS_DATA
+  --data.recipe.split NAME  global_time, leave_last_out, random or official
+  --model Ranking           the task; --model.help Ranking lists its options
+  --model.recommender NAME  the network; --model.recommender.help NAME lists its options
+  --trainer.max_epochs N, --trainer.devices N, --trainer.logger WandbLogger, ... as in Lightning's Trainer
+  --early_stopping.patience N, --checkpoint.monitor METRIC
+  --seed_everything N       the seed of everything random in training
+  --print_config            show the whole configuration, and stop
+
+`recsys {verb} --help-all` lists every option.
+"""
+
+
+class RecsysCLI(LightningCLI):
+    """LightningCLI with our tasks, data, callbacks and defaults."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Checkpoints and early stopping are options of every run."""
+        parser.add_lightning_class_args(BestAndLast, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "val/ndcg_10",
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 10,
+            }
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The trainer's methods, without the arguments that we decide."""
+        decided = {"verbose", "weights_only"}
+        return {verb: arguments | decided for verb, arguments in LightningCLI.subcommands().items()}
+
+    def _parse_ckpt_path(self) -> None:
+        """Check the checkpoint. The configuration rules: Lightning lets a checkpoint's options win in silence."""
+        config = self.config[self.config.subcommand] if self.config.get("subcommand") else {}
+        path = config.get("ckpt_path")
+        if path:
+            config["ckpt_path"] = str(usable_checkpoint(Path(path)))
+
+    def before_instantiate_classes(self) -> None:
+        """Keep what loggers write below the root folder, and W&B from asking for a key."""
+        config = self._get(self.config, "trainer")
+        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
+        for logger in loggers:
+            if isinstance(logger, Namespace) and str(logger.class_path).endswith("WandbLogger"):
+                if not _wandb_key():
+                    os.environ.setdefault("WANDB_MODE", "offline")
+                if logger.init_args.save_dir == ".":
+                    logger.init_args.save_dir = config.default_root_dir
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        config["plugins"] = [*_as_list(config.get("plugins")), AtomicCheckpointIO()]
+        if config.get("logger") in (None, True):
+            config["logger"] = self._csv_logger(Path(config["default_root_dir"]))
+            if self.subcommand == "fit":
+                _keep_previous_log(Path(config["logger"].log_dir))
+        for own in (StopOnNonFinite, WriteResults, WriteRecommendations):
+            if not any(isinstance(callback, own) for callback in _as_list(config.get("callbacks"))):
+                callbacks = [*callbacks, own()]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _csv_logger(self, root: Path) -> CSVLogger:
+        """Logs into a new folder, or when a run is resumed into its own."""
+        config = self.config.get(str(self.subcommand), self.config)
+        checkpoint = config.get("ckpt_path")
+        if self.subcommand == "fit" and checkpoint:
+            run = Path(checkpoint).parent.parent
+            if (run / "config.yaml").is_file():
+                return CSVLogger(run.parent.parent, name=run.parent.name, version=run.name)
+        model = config.model.init_args.get("recommender")
+        name = str(model.class_path if model is not None else config.model.class_path).rsplit(".", 1)[-1]
+        return CSVLogger(root, name=f"{self.datamodule.source.name}-{name.lower()}")
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        arguments: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand in ("validate", "test"):
+            arguments["verbose"] = False
+        return {**arguments, "weights_only": True}
+
+    def after_fit(self) -> None:
+        """Say where everything lies."""
+        checkpoint = next(callback for callback in self.trainer.callbacks if isinstance(callback, BestAndLast))
+        folder = run_folder(self.trainer)
+        if self.trainer.is_global_zero:
+            best = checkpoint.best_model_path or checkpoint.last_model_path
+            if checkpoint.best_model_score is not None:
+                print(f"best {checkpoint.monitor}: {float(checkpoint.best_model_score):.4f}")
+            print(f"run: {folder}\ntest it: recsys test --config {folder}/config.yaml --ckpt_path {best}")
+
+    def after_validate(self) -> None:
+        """Show the metrics."""
+        if self.trainer.is_global_zero:
+            print("\n".join(f"{name} {value:.4f}" for name, value in sorted(self.model.results.items())))
+
+    def after_test(self) -> None:
+        """Show where the results lie; the path is the last line."""
+        self._print_path(WriteResults)
+
+    def after_predict(self) -> None:
+        """Show where the recommendations lie; the path is the last line."""
+        self._print_path(WriteRecommendations)
+
+    def _print_path(self, kind: type[WriteResults] | type[WriteRecommendations]) -> None:
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, kind) and callback.path is not None:
+                print(callback.path)
+
+
+def run(words: list[str]) -> None:
+    """Carry out `fit`, `validate`, `test` or `predict`; `words` starts with it."""
+    verb, options = words[0], words[1:]
+    if options in (["-h"], ["--help"]):
+        print(HELP.format(verb=verb, ckpt="resume" if verb == "fit" else "load"), end="")
+        return
+    make_cli([verb, *("--help" if option == "--help-all" else option for option in options)], run=True)
+
+
+def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
+    """Parse a command line with our defaults.
+
+    Args:
+        arguments: with the verb first where it is run.
+        run: whether to run it, or only to make trainer, model and data.
+        options: of RecsysCLI.
+    """
+    import recsys_lightning.datamodules.datasets
+    import recsys_lightning.models
+    import recsys_lightning.tasks.ranking  # noqa: F401
+
+    _quiet()
+    return RecsysCLI(
+        Task,
+        InteractionsDataModule,
+        save_config_callback=SaveConfig,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        trainer_defaults={"default_root_dir": "runs", "max_epochs": 1000, "use_distributed_sampler": False},
+        parser_kwargs={"prog": "recsys"},
+        args=arguments,
+        run=run,
+        **options,
+    )
+
+
+def _quiet() -> None:
+    """Leave out what Lightning says that is no news to the user of ours."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*is recommended to use `self.log.*sync_dist.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    tips.addFilter(lambda record: "Tip:" not in record.getMessage())
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@rank_zero_only
+def _keep_previous_log(folder: Path) -> None:
+    """Lightning deletes the log of the run that is resumed: set it aside."""
+    log = folder / "metrics.csv"
+    if log.is_file():
+        number = len(list(folder.glob("metrics.*.csv"))) + 1
+        log.rename(folder / f"metrics.{number}.csv")
+
+
+def _wandb_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+

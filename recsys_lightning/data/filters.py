@@ -1,0 +1,183 @@
+"""Filters on interactions: duplicates, ratings, limits, k-core. Each is counted as a step of the data card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.data.rows import Rows, count, gather, noise
+from recsys_lightning.errors import InputError
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was left after one step of preparation.
+
+    Attributes:
+        name: of the step.
+        rows: left after it.
+        users: with rows left.
+        items: with rows left.
+        note: what was dropped, in words.
+    """
+
+    name: str
+    rows: int
+    users: int
+    items: int
+    note: str = ""
+
+
+def step(name: str, rows: Rows, note: str = "") -> Step:
+    """The step that led to these rows."""
+    users, items = rows.degrees()
+    return Step(name, len(rows), int((users > 0).sum()), int((items > 0).sum()), note)
+
+
+def apply_filters(rows: Rows, recipe: Recipe) -> list[Step]:
+    """Filter in place, in the order of the recipe.
+
+    Raises:
+        InputError: nothing is left; or there are duplicates and the recipe refuses them.
+    """
+    steps = [step("read", rows)]
+    if dropped := drop_duplicates(rows, recipe.duplicates):
+        steps.append(step("duplicates", rows, f"{dropped:,} repeated pairs dropped, kept the {recipe.duplicates}"))
+    if recipe.min_rating is not None:
+        drop_low_ratings(rows, recipe.min_rating)
+        steps.append(step("min_rating", rows, f"ratings of {recipe.min_rating:g} and more"))
+    for name, limit in (("items", limit_items), ("users", limit_users), ("interactions", limit_interactions)):
+        if (most := getattr(recipe, f"limit_{name}")) is not None:
+            limit(rows, most, recipe.seed)
+            steps.append(step(f"limit_{name}", rows, f"at most {most:,}"))
+    if not len(rows):
+        raise InputError(f"Nothing is left after the filters.\n{sizes(steps)}\nLoosen the filter that emptied the table.")
+    if recipe.user_core or recipe.item_core:
+        steps += k_core(rows, recipe.user_core, recipe.item_core)
+    return steps
+
+
+def drop_duplicates(rows: Rows, policy: str) -> int:
+    """Keep one row of each (user, item) pair; returns how many rows were dropped.
+
+    With an official split a pair's earliest part wins (train over test), so that parts never overlap.
+
+    Raises:
+        InputError: the policy is `error` and there are repeated pairs.
+    """
+    same = (rows.user[1:] == rows.user[:-1]) & (rows.item[1:] == rows.item[:-1])
+    position = rows.columns.pop("position")
+    if not same.any():
+        return 0
+    if policy == "error":
+        first = int(same.argmax())
+        user, item = rows.user_ids[int(rows.user[first])], rows.item_ids[int(rows.item[first])]
+        raise InputError(
+            f"{int(same.sum()):,} rows repeat a (user, item) pair; the first is user {str(user)!r}, item {str(item)!r}. "
+            "Mend the data, or say duplicates: last or duplicates: first."
+        )
+    starts = np.concatenate([[True], ~same])  # where a pair begins
+    among = np.flatnonzero(~starts | np.concatenate([~starts[1:], [False]]))
+    keys = [position[among]]
+    if rows.time is not None:
+        keys += [rows.columns["rating"][among]] if "rating" in rows.columns else []
+        keys.append(rows.time[among])
+    if "split" in rows.columns:
+        part = rows.columns["split"][among]
+        keys.append(part if policy == "first" else -part)
+    pair = np.cumsum(starts[among])
+    by_pair = np.lexsort((*keys, pair))
+    edge = pair[1:] != pair[:-1]
+    chosen = np.concatenate([edge, [True]]) if policy == "last" else np.concatenate([[True], edge])
+    mask = np.ones(len(rows), bool)
+    mask[among[by_pair[~chosen]]] = False
+    rows.keep(mask)
+    return int((~chosen).sum())
+
+
+def drop_low_ratings(rows: Rows, least: float) -> None:
+    """Drop ratings below `least`.
+
+    Raises:
+        InputError: the data has no ratings.
+    """
+    if "rating" not in rows.columns:
+        raise InputError("min_rating was given, but the interactions have no ratings. Leave min_rating out.")
+    rows.keep(rows.columns["rating"] >= least)
+
+
+def limit_items(rows: Rows, most: int, seed: int) -> None:
+    """Keep the rows of the `most` items with most rows, ties by id."""
+    rows.keep(gather(_largest(rows.degrees()[1], most), rows.item))
+
+
+def limit_users(rows: Rows, most: int, seed: int) -> None:
+    """Keep the rows of the `most` users with most rows, ties by id."""
+    rows.keep(gather(_largest(rows.degrees()[0], most), rows.user))
+
+
+def limit_interactions(rows: Rows, most: int, seed: int) -> None:
+    """Keep `most` random rows, chosen by a seeded hash of their ids."""
+    if len(rows) > most:
+        numbers = noise(rows, seed)
+        rows.keep(numbers < np.partition(numbers, most)[most])
+
+
+def k_core(rows: Rows, user_core: int, item_core: int) -> list[Step]:
+    """Drop users and items with too few rows until none is left, in place; returns one step for each pass.
+
+    Raises:
+        InputError: nothing is left, with the size after each pass and the largest core that leaves something.
+    """
+    start = (rows.user, rows.item)
+    steps = [Step("before the core", len(rows), *(int((degree > 0).sum()) for degree in rows.degrees()))]
+    while (mask := _core_mask(rows.user, rows.item, user_core, item_core)) is not None:
+        rows.keep(mask)
+        steps.append(step(f"core pass {len(steps)}", rows, f"users >= {user_core}, items >= {item_core}"))
+        if not len(rows):
+            best = largest_core(*start, user_core, item_core)
+            raise InputError(
+                f"The core filter (user_core: {user_core}, item_core: {item_core}) leaves nothing.\n{sizes(steps)}\n"
+                f"The largest core that leaves something is {best}: "
+                f"user_core: {min(best, user_core)}, item_core: {min(best, item_core)}."
+            )
+    return steps[1:]
+
+
+def largest_core(user: NDArray[np.int32], item: NDArray[np.int32], user_core: int, item_core: int) -> int:
+    """The largest k for which the core (min(k, user_core), min(k, item_core)) is not empty."""
+    low, high = 0, max(user_core, item_core)
+    while low < high:
+        middle = (low + high + 1) // 2
+        users, items = user, item
+        while (mask := _core_mask(users, items, min(middle, user_core), min(middle, item_core))) is not None:
+            users, items = users[mask], items[mask]
+        low, high = (middle, high) if len(users) else (low, middle - 1)
+    return low
+
+
+def sizes(steps: list[Step]) -> str:
+    """Steps as lines of text, for messages."""
+    return "\n".join(f"  {s.name}: {s.rows:,} rows, {s.users:,} users, {s.items:,} items" for s in steps)
+
+
+def _core_mask(
+    user: NDArray[np.int32], item: NDArray[np.int32], user_core: int, item_core: int
+) -> NDArray[np.bool_] | None:
+    """(N,) rows whose user and item both have enough rows; None where all have."""
+    if not len(user):
+        return None
+    enough_user = count(user, int(user.max()) + 1) >= user_core
+    enough_item = count(item, int(item.max()) + 1) >= item_core
+    mask = gather(enough_user, user)
+    mask &= gather(enough_item, item)
+    return None if mask.all() else mask
+
+
+def _largest(degree: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    chosen = np.zeros(len(degree), bool)
+    chosen[np.argsort(-degree, kind="stable")[:most]] = True
+    return chosen

@@ -1,0 +1,173 @@
+"""From a source to prepared data: read, filter, split, index, fingerprint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys_lightning.data import splits
+from recsys_lightning.data.cache import cache_folder, cached
+from recsys_lightning.data.filters import Step, apply_filters, sizes, step
+from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.prepared import Prepared, fingerprint
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.data.rows import Rows, count, gather, noise
+from recsys_lightning.data.sources.base import Source
+from recsys_lightning.errors import InputError
+from recsys_lightning.schema import ITEM_ID, SPLITS, TITLE, TRAIN, USER_ID
+
+__all__ = ["Prepared", "Recipe", "Step", "cache_folder", "prepare"]
+
+
+def prepare(source: Source, recipe: Recipe, cache: Path | None = None) -> Prepared:
+    """Read a source and prepare it; or take what an equal call left in the cache.
+
+    Args:
+        source: raw data.
+        recipe: filters and split.
+        cache: folder of caches, such as `cache_folder()`; None reads and computes every time.
+
+    Raises:
+        InputError: the files, or what the recipe asks of them, are not right.
+    """
+    return build(source, recipe) if cache is None else cached(cache, source, recipe, build)
+
+
+def build(source: Source, recipe: Recipe) -> Prepared:
+    """`prepare` without a cache."""
+    raw = source.read()
+    items, users = raw.items, raw.users
+    rows = Rows(raw.interactions)
+    del raw  # `rows` now owns the columns and frees them one by one
+    rows.sort()
+    steps = apply_filters(rows, recipe)
+    rows.columns["split"] = label(rows, recipe)
+    steps += drop_unusable(rows, recipe)
+    interactions = index(rows)
+    del rows
+    return Prepared(
+        name=source.name,
+        item_type=source.item_type,
+        attributes=dict(source.attributes),
+        interactions=interactions,
+        items=describe(items, interactions.item_ids, ITEM_ID, title=True),
+        users=describe(users, interactions.user_ids, USER_ID),
+        steps=tuple(steps),
+        split=recipe.split_name,
+        fingerprint=fingerprint(interactions),
+    )
+
+
+def label(rows: Rows, recipe: Recipe) -> NDArray[np.int8]:
+    """(N,) the split of each row."""
+    if recipe.split == "global_time":
+        return splits.global_time(rows.columns.get("timestamp"), recipe.val, recipe.test)
+    if recipe.split == "leave_last_out":
+        return splits.leave_last_out(rows.user, rows.time, recipe.val, recipe.test)
+    if recipe.split == "random":
+        return splits.random(rows.user, noise(rows, recipe.seed), recipe.val, recipe.test)
+    return splits.official(rows.user, rows.columns.get("split"), noise(rows, recipe.seed), recipe.val)
+
+
+def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
+    """Drop held-out rows of users, and of items unless the recipe keeps them, that have no train rows; in place.
+
+    Returns:
+        a step for each rule, and one for each split with what it holds.
+
+    Raises:
+        InputError: nothing is left in train.
+    """
+    steps = []
+    rules = {"users without train rows": "user", "items unseen in train": "item"}
+    for name, column in rules.items():
+        codes = rows.columns[column]
+        train = rows.columns["split"] == SPLITS.index(TRAIN)
+        known = count(codes[train], int(codes.max(initial=0)) + 1) > 0
+        mask = gather(known, codes)
+        lost = int((~mask).sum())
+        keeps = column == "item" and recipe.unseen_items == "keep"
+        if not keeps:
+            rows.keep(mask)
+        if lost:
+            ids = len(np.unique(codes[~mask]))
+            steps.append(step(name, rows, f"{lost:,} rows of {ids:,} {column}s {'kept' if keeps else 'dropped'}"))
+    part = rows.columns["split"]
+    if not (part == SPLITS.index(TRAIN)).any():
+        raise InputError(f"The split {recipe.split_name} leaves no train rows.\n{sizes(steps)}\nHold out less.")
+    for code, name in enumerate(SPLITS):
+        user, item = rows.user[part == code], rows.item[part == code]
+        note = _whole_users(rows) if name == TRAIN and recipe.split in ("leave_last_out", "random") else ""
+        distinct = (int((count(codes, int(codes.max(initial=0)) + 1) > 0).sum()) for codes in (user, item))
+        steps.append(Step(name, len(user), *distinct, note))
+    return steps
+
+
+def index(rows: Rows) -> Interactions:
+    """Final indices: ids of train rows first, each part sorted; ids without rows are left out."""
+    train = rows.columns["split"] == SPLITS.index(TRAIN)
+    user_order, user_index = _order(rows.user, train, len(rows.user_ids))
+    item_order, item_index = _order(rows.item, train, len(rows.item_ids))
+    columns: dict[str, Any] = dict(rows.columns)
+    rows.columns = {"user": rows.columns["user"][:0]}
+    columns["user"] = gather(user_index, columns["user"])
+    columns["item"] = gather(item_index, columns["item"])
+    if len(columns["user"]) and _descends(columns["user"], columns["item"]):
+        order = np.lexsort((columns["item"], columns["user"]))
+        for name in columns:
+            columns[name] = columns[name][order]
+    return Interactions(
+        **columns,
+        user_ids=rows.user_ids.take(pa.array(user_order)),
+        item_ids=rows.item_ids.take(pa.array(item_order)),
+        domain=None if rows.domain is None else rows.domain[item_order],
+        domains=rows.domains,
+    )
+
+
+def describe(table: pd.DataFrame, ids: pa.StringArray, name: str, title: bool = False) -> pd.DataFrame:
+    """The table of raw ids in index order: the id, the title if asked for, then the other columns.
+
+    Ids that the table lacks get missing values; in columns of lists, empty lists.
+    """
+    values = ids.to_pylist()
+    found = table[~table.index.duplicated()].reindex(values).reset_index(drop=True)
+    for column in found.columns[found.dtypes == object]:
+        if found[column].map(lambda value: isinstance(value, list)).any():
+            found[column] = found[column].map(lambda value: value if isinstance(value, list) else [])
+    found = found.drop(columns=name, errors="ignore")
+    found.insert(0, name, pd.Series(values, dtype="str"))
+    if title:
+        titles = found.pop(TITLE) if TITLE in found else pd.Series(np.nan, index=found.index)
+        found.insert(1, TITLE, titles.where(titles.notna() & (titles != ""), found[name]).astype("str"))
+    return found
+
+
+def _order(
+    codes: NDArray[np.int32], train: NDArray[np.bool_], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Codes in index order, and the index of each code (-1 for codes without rows)."""
+    in_train = count(codes[train], size) > 0
+    in_rows = count(codes, size) > 0
+    order = np.concatenate([np.flatnonzero(in_train), np.flatnonzero(in_rows & ~in_train)])
+    index = np.full(size, -1, np.int32)
+    index[order] = np.arange(len(order), dtype=np.int32)
+    return order, index
+
+
+def _descends(user: NDArray[np.int32], item: NDArray[np.int32]) -> bool:
+    """Whether rows are out of order: so only if items unseen in train are kept."""
+    return bool(((user[1:] == user[:-1]) & (item[1:] < item[:-1])).any())
+
+
+def _whole_users(rows: Rows) -> str:
+    """How many users the split left whole, in words."""
+    held_out = rows.columns["split"] != SPLITS.index(TRAIN)
+    users = len(rows.user_ids)
+    whole = int(((count(rows.user, users) > 0) & (count(rows.user[held_out], users) == 0)).sum())
+    return f"{whole:,} users have no held-out rows" if whole else ""

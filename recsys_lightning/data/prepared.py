@@ -1,0 +1,158 @@
+"""A prepared data set: indexed, split, fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys_lightning.data.attributes import Attribute, attributes, multi_hot
+from recsys_lightning.data.filters import Step
+from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.rows import count, offsets
+from recsys_lightning.schema import SPLITS, TRAIN, EdgeType, Schema
+
+if TYPE_CHECKING:
+    from recsys_lightning.batches import CSR, Views
+
+TIME_BUCKETS = 16
+"""Buckets of histories: the last one begins at 2^15 - 1 hours, 3.7 years."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything that training and evaluation need of one data set.
+
+    Attributes:
+        name: of the data set.
+        item_type: node type of the items.
+        attributes: node type of each item column that becomes nodes.
+        interactions: rows sorted by (user, item); codes are the final indices, `split` is set. Items that occur in train
+            rows come first, so that held-out rows change no index that training sees.
+        items: row r describes item r: `item_id`, `title` (the id where there is none), attribute columns.
+        users: row r describes user r: `user_id`, attribute columns.
+        steps: what each step of preparation left, for the data card.
+        split: how the split was made, in words.
+        fingerprint: sha256 over ids, pairs, splits, ratings and times.
+    """
+
+    name: str
+    item_type: str
+    attributes: dict[str, str]
+    interactions: Interactions
+    items: pd.DataFrame
+    users: pd.DataFrame
+    steps: tuple[Step, ...]
+    split: str
+    fingerprint: str
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self.users)
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return len(self.items)
+
+    def mask(self, *splits: str) -> NDArray[np.bool_]:
+        """(N,) rows of the named splits."""
+        label = self.interactions.split
+        assert label is not None
+        chosen = np.array([name in splits for name in SPLITS])
+        if unknown := set(splits) - set(SPLITS):
+            raise ValueError(f"no such split: {', '.join(sorted(unknown))}; there are {', '.join(SPLITS)}")
+        return chosen[label] if len(splits) != 1 else label == SPLITS.index(splits[0])
+
+    def csr(self, *splits: str) -> CSR:
+        """Items of each user (U rows) in the rows of the named splits."""
+        import torch
+
+        from recsys_lightning.batches import CSR
+
+        mask = self.mask(*splits)
+        degree = count(self.interactions.user[mask], self.num_users)
+        col = torch.from_numpy(self.interactions.item[mask].astype(np.int64))
+        return CSR(torch.from_numpy(offsets(degree)), col)
+
+    def views(self, *splits: str, history_length: int = 50) -> Views:
+        """What a model may see when the named splits are visible, on the CPU.
+
+        Args:
+            splits: visible ones, `train` or `train`, `val`.
+            history_length: L, entries kept of each user's history.
+        """
+        import torch
+
+        from recsys_lightning.batches import Views
+        from recsys_lightning.data.graph import heterograph
+        from recsys_lightning.data.history import histories
+
+        def graph() -> Any:
+            rows = self.interactions.take(self.mask(*splits))
+            return heterograph(rows, self.item_type, self.item_attributes)
+
+        def history() -> Any:
+            rows = self.interactions.take(self.mask(*splits))
+            return histories(rows, history_length, self.rating_levels, TIME_BUCKETS)
+
+        genre = self.item_attributes.get("genre")
+        genres = None if genre is None else torch.from_numpy(multi_hot(genre, self.num_items))
+        return Views(self.csr(*splits), self.num_items, graph, history, genres)
+
+    def schema(self, history_length: int = 50) -> Schema:
+        """Sizes and names, as networks and checkpoints know them."""
+        edges: list[EdgeType] = [("user", "rates", self.item_type)]
+        edges += [(self.item_type, f"has_{kind}", kind) for kind in self.item_attributes]
+        edges += [(target, f"rev_{relation}", source) for source, relation, target in edges]
+        sizes = {kind: len(attribute.values) for kind, attribute in self.item_attributes.items()}
+        return Schema(
+            name=self.name,
+            split=self.split,
+            fingerprint=self.fingerprint,
+            item_type=self.item_type,
+            num_nodes={"user": self.num_users, self.item_type: self.num_items, **sizes},
+            edge_types=tuple(edges),
+            rating_levels=len(self.rating_levels),
+            time_buckets=TIME_BUCKETS,
+            history_length=history_length,
+        )
+
+    @cached_property
+    def rating_levels(self) -> NDArray[np.float32]:
+        """Distinct train ratings, ascending; a single level where there are no ratings."""
+        rating = self.interactions.rating
+        return np.ones(1, np.float32) if rating is None else np.unique(rating[self.mask(TRAIN)])
+
+    @cached_property
+    def item_attributes(self) -> dict[str, Attribute]:
+        """Attributes by node type; vocabularies are those of the items in train rows."""
+        known = count(self.interactions.item[self.mask(TRAIN)], self.num_items) > 0
+        return attributes(self.items, self.attributes, known)
+
+
+def fingerprint(interactions: Interactions) -> str:
+    """Sha256 over ids, pairs, splits, ratings and times: equal fingerprints mean equal data."""
+    digest = hashlib.sha256()
+    for ids in (interactions.user_ids, interactions.item_ids):
+        values = ids.to_pylist()
+        digest.update(f"{len(values)}:".encode())
+        digest.update("".join(f"{len(value)}:{value}" for value in values).encode())
+    for name in ("user", "item", "split", "rating", "timestamp", "order", "domain"):
+        column = getattr(interactions, name)
+        digest.update(f"{name}:{'none' if column is None else f'{column.dtype.str}:{len(column)}'};".encode())
+        if column is not None:
+            digest.update(np.ascontiguousarray(column))
+    return digest.hexdigest()
+
+
+def empty_ids() -> pa.StringArray:
+    """No ids."""
+    return pa.array([], pa.string())

@@ -1,0 +1,182 @@
+"""The LightningDataModule of every ranking task: source, recipe, views, loaders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
+from recsys_lightning.data.loaders import PairLoader, RankingLoader
+from recsys_lightning.data.negatives import NegativeSampler, Uniform
+from recsys_lightning.data.prepare import Prepared, Recipe, cache_folder, prepare
+from recsys_lightning.data.sources.base import Source
+from recsys_lightning.errors import InputError
+from recsys_lightning.schema import SPLITS, TEST, TRAIN, VAL, Schema
+
+SCORES_PER_BATCH = 1 << 24
+"""Evaluation ranks so many (user, item) scores at a time unless told otherwise: 64 MiB of float32."""
+
+
+def data_root() -> Path:
+    """The folder of raw data sets: the environment variable RECSYS_DATA, or `data`."""
+    return Path(os.environ.get("RECSYS_DATA", "data"))
+
+
+class InteractionsDataModule(LightningDataModule):
+    """Prepared interactions as resident views and loaders of index batches.
+
+    `schema` and `views` are what tasks read after `setup`. In `fit` and `validate` the views hold train rows only.
+
+    Args:
+        source: the raw data set.
+        recipe: filters and split.
+        negatives: what a positive is contrasted with in training.
+        batch_size: positives in a training batch, on each device.
+        eval_batch_size: users ranked at a time; by default as many as make 16 million scores.
+        history_length: L, most recent interactions kept in user histories.
+        test_views: rows that models see when they are tested or predict. Held-out rows are masked either way.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        recipe: Recipe,
+        negatives: NegativeSampler | None = None,
+        batch_size: int = 2048,
+        eval_batch_size: int | None = None,
+        history_length: int = 50,
+        test_views: Literal["train", "train+val"] = "train",
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
+            if value < 1:
+                raise InputError(f"data.{name} is {value}; it must be at least 1.")
+        self.source = source
+        self.recipe = recipe
+        self.negatives = negatives or Uniform()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.history_length = history_length
+        self.test_views = test_views
+        self._prepared: Prepared | None = None
+        self._views: dict[tuple[str, ...], Views] = {}
+        self._stage = "fit"
+
+    @property
+    def floor_folder(self) -> Path:
+        """Where the results of floors are kept, by fingerprint."""
+        return cache_folder() / "floors"
+
+    def prepare_data(self) -> None:
+        """Fill the cache on one process before the others read it."""
+        prepare(self.source, self.recipe, cache_folder())
+
+    def setup(self, stage: str) -> None:
+        """Read the prepared data and choose the rows that this stage may see."""
+        self._stage = stage
+        if self._prepared is None:
+            self._prepared = prepare(self.source, self.recipe, cache_folder())
+
+    @property
+    def prepared(self) -> Prepared:
+        """The prepared tables: ids, titles, splits, the steps that led there."""
+        if self._prepared is None:
+            self.setup(self._stage)
+            assert self._prepared is not None
+        return self._prepared
+
+    @property
+    def schema(self) -> Schema:
+        """Sizes and names of the prepared data."""
+        return self.prepared.schema(self.history_length)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, as `seed_everything` set it; 0 without one."""
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    @property
+    def views(self) -> Views:
+        """The resident tensors of the current stage."""
+        unseen_until_the_end = self._stage in ("test", "predict") and self.test_views == "train+val"
+        return self.views_of(*((TRAIN, VAL) if unseen_until_the_end else (TRAIN,)))
+
+    def views_of(self, *splits: str) -> Views:
+        """The resident tensors made of the rows of these splits."""
+        if splits not in self._views:
+            self._views[splits] = self.prepared.views(*splits, history_length=self.history_length)
+        return self._views[splits]
+
+    def train_dataloader(self) -> PairLoader:
+        """Batches of train positives with negatives, drawn on the training device."""
+        device = self._device()
+        train = self.views_of(TRAIN).to(device).train
+        self.negatives.prepare(train, self.schema.num_items)
+        return PairLoader(
+            train.row,
+            train.col,
+            self.negatives,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rank=self._rank(),
+            world_size=self._world_size(),
+        )
+
+    def val_dataloader(self) -> RankingLoader | list[RankingBatch]:
+        """Users with val rows; their train rows are masked. Empty where the recipe makes no val rows."""
+        return self.ranking_loader(VAL) if self.holds(VAL) else []
+
+    def test_dataloader(self) -> RankingLoader:
+        """Users with test rows; their train and val rows are masked."""
+        if not self.holds(TEST):
+            raise InputError("There are no test rows: data.recipe.test is 0, or every test user was filtered away.")
+        return self.ranking_loader(TEST)
+
+    def predict_dataloader(self) -> RankingLoader:
+        """Every user with a visible row; train and val rows are masked, as in test."""
+        known = self.prepared.csr(TRAIN, VAL)
+        users = known.degree.nonzero()[:, 0]
+        nothing = CSR(torch.zeros_like(known.crow), known.col[:0])
+        return self._ranking_loader(users, known, nothing)
+
+    def holds(self, split: str) -> bool:
+        """Whether any row belongs to this split."""
+        labels = self.prepared.interactions.split
+        return labels is not None and bool((labels == SPLITS.index(split)).any())
+
+    def ranking_loader(self, split: str) -> RankingLoader:
+        """Users with rows in `split`; the rows of the splits before it are masked."""
+        relevant = self.prepared.csr(split)
+        seen = self.prepared.csr(*SPLITS[: SPLITS.index(split)])
+        return self._ranking_loader(relevant.degree.nonzero()[:, 0], seen, relevant)
+
+    def _ranking_loader(self, users: torch.Tensor, seen: CSR, relevant: CSR) -> RankingLoader:
+        device = self._device()
+        size = self.eval_batch_size or max(1, min(2048, SCORES_PER_BATCH // self.schema.num_items))
+        return RankingLoader(
+            users.to(device),
+            CSR(*(tensor.to(device) for tensor in seen)),
+            CSR(*(tensor.to(device) for tensor in relevant)),
+            batch_size=size,
+            rank=self._rank(),
+            world_size=self._world_size(),
+        )
+
+    def transfer_batch_to_device(
+        self, batch: PairBatch | RankingBatch, device: torch.device, dataloader_idx: int
+    ) -> PairBatch | RankingBatch:
+        """Batches are made where they are used: nothing to move."""
+        return batch
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size

@@ -1,0 +1,11 @@
+"""Recommenders: plain networks and closed forms, built from a schema, behind one contract."""
+
+from recsys_lightning.models.base import Embeddings as Embeddings
+from recsys_lightning.models.base import Recommender as Recommender
+from recsys_lightning.models.closed_form import ClosedForm as ClosedForm
+from recsys_lightning.models.ease import EASE as EASE
+from recsys_lightning.models.gfcf import GFCF as GFCF
+from recsys_lightning.models.knn import ItemKNN as ItemKNN
+from recsys_lightning.models.lightgcn import LightGCN as LightGCN
+from recsys_lightning.models.mf import MF as MF
+from recsys_lightning.models.popularity import Popularity as Popularity

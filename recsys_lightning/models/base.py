@@ -1,0 +1,79 @@
+"""The Recommender contract: the one door through which every model is trained, evaluated, exported and explained."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from recsys_lightning.batches import Views
+from recsys_lightning.schema import Schema
+
+State: TypeAlias = Any
+"""What `encode` returns and only the same model reads."""
+
+
+class Embeddings(NamedTuple):
+    """The usual state: one vector for each user and each item."""
+
+    user: Tensor  # (U, D)
+    item: Tensor  # (I, D)
+
+
+class Recommender(nn.Module):
+    """Turns resident views into scores for (user, item).
+
+    The defaults serve a model whose state is `Embeddings` and whose score is the dot product. A model with another
+    scorer overrides `score` and `cross`; the contract tests hold the two equal.
+
+    Args:
+        schema: sizes of the data the model is built for.
+    """
+
+    closed_form: ClassVar[bool] = False
+    """True for a model that `fit` solves: it is not trained and needs no checkpoint."""
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__()
+        self.num_users = schema.num_users
+        self.num_items = schema.num_items
+
+    def encode(self, views: Views) -> State:
+        """Everything that does not depend on which users are asked for.
+
+        Called once per training step and once per evaluation epoch.
+        """
+        raise NotImplementedError
+
+    def users(self, state: State, user: Tensor) -> Tensor:
+        """Representations of users (B,) -> (B, D)."""
+        vectors: Tensor = state.user[user]
+        return vectors
+
+    def items(self, state: State, item: Tensor | None = None) -> Tensor:
+        """Representations of items: any shape (...) -> (..., D); of all items (I, D) where none are named."""
+        vectors: Tensor = state.item if item is None else state.item[item]
+        return vectors
+
+    def score(self, u: Tensor, i: Tensor) -> Tensor:
+        """Scores of paired representations (..., D), (..., D) -> (...); leading dimensions broadcast."""
+        return (u * i).sum(-1)
+
+    def cross(self, u: Tensor, i: Tensor) -> Tensor:
+        """Scores of every user with every item: (B, D), (N, D) -> (B, N)."""
+        return u @ i.T
+
+    def score_all(self, u: Tensor, state: State) -> Tensor:
+        """Scores of users for the whole catalogue: (B, D) -> (B, I)."""
+        return self.cross(u, self.items(state))
+
+    def penalty(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
+        """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar.
+
+        The papers' weight decay: only the batch's rows shrink. Zero for models without such embeddings.
+        """
+        return torch.zeros((), device=user.device)
+
+    def fit(self, views: Views) -> None:
+        """Solve a closed-form model from the visible rows. Trained models have nothing to do here."""

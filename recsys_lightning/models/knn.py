@@ -1,0 +1,76 @@
+"""Item-kNN: items that the same users have."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from recsys_lightning.batches import CSR, Views
+from recsys_lightning.errors import InputError
+from recsys_lightning.models.closed_form import ClosedForm
+from recsys_lightning.models.sparse import blocks, cooccurrence, entries, transpose
+from recsys_lightning.schema import Schema
+
+BLOCK = 1024
+"""Target items whose similarities to all others are held at a time."""
+
+
+class ItemKNN(ClosedForm):
+    """Scores an item by its similarity to its nearest neighbours among the user's items.
+
+    Similarity is the cosine of item columns of the binary train matrix, |both| / (sqrt(|i| |j|) + shrinkage). The
+    nearest neighbours are kept for each *target* item, the one that is scored: kept for each item that the user has,
+    it would be another and weaker model.
+
+    Source: Deshpande and Karypis, ACM TOIS 22(1), 2004.
+
+    Args:
+        schema: sizes of the data.
+        neighbours: kept for each item, at least 1.
+        shrinkage: lowers similarities that rest on few users, from 0.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+
+    grid: ClassVar[dict[str, list[float]]] = {"neighbours": [20, 50, 100, 200, 500], "shrinkage": [0.0, 10.0, 100.0]}
+
+    crow: Tensor  # (I + 1,)
+    target: Tensor  # (I * neighbours,), for each item the targets whose neighbour it is
+    similarity: Tensor  # (I * neighbours,)
+
+    def __init__(self, schema: Schema, neighbours: int = 100, shrinkage: float = 0.0) -> None:
+        super().__init__(schema)
+        if neighbours < 1 or shrinkage < 0:
+            raise InputError(
+                f"ItemKNN needs neighbours of at least 1 and a shrinkage of at least 0, and was given {neighbours} "
+                f"and {shrinkage}."
+            )
+        self.neighbours = neighbours
+        self.shrinkage = shrinkage
+
+    def solve(self, views: Views) -> None:
+        """Find each item's neighbours, a block of items at a time."""
+        norm = views.popularity.float().sqrt()
+        count = min(self.neighbours, self.num_items)
+        nearest = []
+        for item in blocks(self.num_items, BLOCK, views.device):
+            cosine = cooccurrence(views, item).T / (norm[item, None] * norm + self.shrinkage).clamp(min=1e-12)
+            cosine[torch.arange(len(item), device=item.device), item] = 0.0
+            nearest.append(cosine.topk(count))
+        similarity = torch.cat([top.values for top in nearest]).flatten()
+        neighbour = torch.cat([top.indices for top in nearest])
+        kept = CSR(torch.arange(0, neighbour.numel() + 1, count, device=views.device), neighbour.flatten())
+        by_neighbour, position = transpose(kept, self.num_items)
+        self.keep(crow=by_neighbour.crow, target=by_neighbour.col, similarity=similarity[position])
+
+    def rank(self, rows: CSR, user: Tensor) -> Tensor:
+        """Sums of similarities: (B,) -> (B, I)."""
+        bounds, own = entries(rows, user)
+        crow, position = entries(CSR(self.crow, self.target), rows.col[own])
+        row = CSR(crow[bounds], position).row
+        scores = self.similarity.new_zeros(len(user) * self.num_items)
+        scores.index_add_(0, row * self.num_items + self.target[position], self.similarity[position])
+        return scores.view(len(user), self.num_items)

@@ -1,0 +1,171 @@
+"""Floors: the closed-form recommenders, tuned on val and tested on the same split as the model they stand beside."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from recsys_lightning.batches import RankingBatch, Views
+from recsys_lightning.errors import InputError
+from recsys_lightning.metrics.evaluator import RankingMetrics
+from recsys_lightning.models.base import Recommender
+from recsys_lightning.models.ease import EASE
+from recsys_lightning.models.gfcf import GFCF
+from recsys_lightning.models.knn import ItemKNN
+from recsys_lightning.models.popularity import Popularity
+from recsys_lightning.schema import TEST, TRAIN, VAL, Schema
+
+FLOORS: tuple[type[Recommender], ...] = (Popularity, ItemKNN, EASE, GFCF)
+FORMAT = 1
+
+
+class FloorData(Protocol):
+    """What floors ask of a datamodule."""
+
+    test_views: str
+
+    @property
+    def schema(self) -> Schema:
+        """Sizes and names."""
+
+    @property
+    def floor_folder(self) -> Path:
+        """Where results are kept."""
+
+    def holds(self, split: str) -> bool:
+        """Whether the split has rows."""
+
+    def views_of(self, *splits: str) -> Views:
+        """Resident tensors made of the rows of these splits."""
+
+    def ranking_loader(self, split: str) -> Iterable[RankingBatch]:
+        """Users with rows in the split."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A floor's result.
+
+    Attributes:
+        name: class of the recommender.
+        options: chosen on val; empty where there was nothing to choose.
+        tuned: whether they were chosen on val, or are defaults as there are no val rows.
+        test: metrics by name, without a prefix; empty where the floor could not be computed.
+        seconds: to solve and test with the chosen options.
+        note: why it could not be computed.
+    """
+
+    name: str
+    options: dict[str, float] = field(default_factory=dict)
+    tuned: bool = False
+    test: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    note: str = ""
+
+
+def evaluate(
+    recommender: Recommender, views: Views, batches: Iterable[RankingBatch], k: Sequence[int]
+) -> dict[str, float]:
+    """Solve a closed form and rank with it: metrics by name."""
+    recommender.fit(views)
+    metrics = RankingMetrics(
+        k, num_items=views.num_items, popularity=views.popularity, num_users=views.num_users, genres=views.genres
+    ).to(views.device)
+    state = recommender.encode(views)
+    for batch in batches:
+        metrics.update(batch, recommender.score_all(recommender.users(state, batch.user), state))
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
+@torch.no_grad()
+def compute_floors(
+    data: FloorData,
+    k: Sequence[int],
+    device: torch.device,
+    names: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> list[Floor]:
+    """Tune every floor's grid on val by ndcg at the first cut-off, then test it; kept by the data's fingerprint.
+
+    Args:
+        data: the datamodule; its device must be `device`.
+        k: cut-offs.
+        device: to compute on.
+        names: only these floors; all without.
+        say: is told what goes on, a line at a time.
+
+    Raises:
+        InputError: a name is no floor's.
+    """
+    known = {model.__name__: model for model in FLOORS}
+    for name in names:
+        if name not in known:
+            raise InputError(f"There is no floor {name}; there are {', '.join(known)}.")
+    kept = {floor.name: floor for floor in cached_floors(data, k)}
+    for name in names or known:
+        if name not in kept or kept[name].note:
+            kept[name] = _compute(known[name], data, k, device, say)
+            _keep(data, k, [kept[name] for name in known if name in kept])
+    return [kept[name] for name in known if name in kept]
+
+
+def cached_floors(data: FloorData, k: Sequence[int]) -> list[Floor]:
+    """The floors that are already known for this data and these cut-offs."""
+    path = _path(data, k)
+    if not path.is_file():
+        return []
+    return [Floor(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _compute(
+    model: type[Recommender], data: FloorData, k: Sequence[int], device: torch.device, say: Callable[[str], None]
+) -> Floor:
+    schema, name = data.schema, model.__name__
+    grid = [dict(zip(model.grid, values, strict=True)) for values in itertools.product(*model.grid.values())]
+    options: dict[str, float] = {}
+    tuned = len(grid) > 1 and data.holds(VAL)
+    try:
+        if tuned:
+            best = -1.0
+            views = data.views_of(TRAIN).to(device)
+            for choice in grid:
+                value = evaluate(model(schema, **choice), views, data.ranking_loader(VAL), k)[f"ndcg_{k[0]}"]
+                say(f"{name} {_words(choice)}: val/ndcg_{k[0]} {value:.4f}")
+                if value > best:
+                    best, options = value, choice
+        start = time.perf_counter()
+        splits = (TRAIN, VAL) if data.test_views == "train+val" else (TRAIN,)
+        views = data.views_of(*splits).to(device)
+        test = evaluate(model(schema, **options), views, data.ranking_loader(TEST), k)
+    except InputError as error:
+        say(f"{name}: {error}")
+        return Floor(name, note=str(error))
+    seconds = time.perf_counter() - start
+    say(f"{name} {_words(options)}: test/ndcg_{k[0]} {test[f'ndcg_{k[0]}']:.4f} in {seconds:.1f} s")
+    return Floor(name, options, tuned, test, seconds)
+
+
+def _words(options: dict[str, float]) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in options.items()) or "(default)"
+
+
+def _path(data: FloorData, k: Sequence[int]) -> Path:
+    protocol = json.dumps([FORMAT, data.schema.fingerprint, data.test_views, list(k)])
+    return data.floor_folder / f"{data.schema.name}-{hashlib.sha256(protocol.encode()).hexdigest()[:16]}.json"
+
+
+def _keep(data: FloorData, k: Sequence[int], floors: list[Floor]) -> None:
+    path = _path(data, k)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_text(json.dumps([asdict(floor) for floor in floors]), encoding="utf-8")
+    os.replace(temporary, path)

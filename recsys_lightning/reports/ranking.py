@@ -1,0 +1,125 @@
+"""The report of a ranking test: the model beside the floors, on what, and how it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recsys_lightning.data.prepare import Step
+from recsys_lightning.reports.floors import Floor
+from recsys_lightning.reports.tables import markdown_table, text_table
+from recsys_lightning.schema import Schema
+
+LISTED = ("recall", "ndcg", "mrr", "hit_rate", "coverage")
+"""Metrics of the table that is printed; the report holds all of them."""
+HIGHER_IS_BETTER = LISTED[:4]
+
+DEFINITIONS = """\
+Full ranking: every item that the user has no earlier interaction with is a candidate, none is sampled. Each metric is
+computed for each user with at least one held-out item, then averaged over these users.
+
+- recall@k = hits / held-out items of the user; precision@k = hits / k; hit_rate@k = 1 with any hit
+- ndcg@k: gain 1 for a hit, discount 1 / log2(rank + 1), divided by the best possible over min(k, held-out items)
+- map@k = sum of precision at each hit / min(k, held-out items); mrr@k = 1 / rank of the first hit
+- coverage@k: share of all items that anybody is recommended; gini@k: inequality of how often items are recommended
+- novelty@k: mean self-information of the recommended items; diversity@k: 1 - mean cosine of the genres in a list
+- popularity_lift@k: mean train popularity of the lists over that of the users' own items, minus 1
+- Ties are broken by a fixed random order of the items. Scores that are no numbers are an error.
+"""
+
+
+@dataclass(frozen=True)
+class RankingReport:
+    """All that a report of a ranking test says.
+
+    Attributes:
+        model: class of the recommender.
+        data: name of the data.
+        split: in words.
+        fingerprint: of the data.
+        k: cut-offs.
+        steps: of the preparation.
+        results: `test/ndcg_10` and the like.
+        floors: on the same split; may be empty.
+        seconds: the test took.
+        looked_at_test: whether test was run before training had ended.
+    """
+
+    model: str
+    data: str
+    split: str
+    fingerprint: str
+    k: Sequence[int]
+    steps: Sequence[Step]
+    results: dict[str, float]
+    floors: Sequence[Floor]
+    seconds: float
+    looked_at_test: bool
+
+    def table(self) -> str:
+        """The model beside the floors, at the first cut-off, for a terminal."""
+        title = f"{self.data}, {self.split}, {int(self.results['test/users']):,} users, full ranking"
+        return "\n".join([title, "", text_table(*self._comparison(), best=self._best()), "", *self._remarks()])
+
+    def markdown(self) -> str:
+        """The whole report."""
+        metrics = sorted(self.results.items())
+        steps = [(step.name, step.rows, step.users, step.items, step.note) for step in self.steps]
+        parts = [
+            f"# {self.model} on {self.data}",
+            f"Split: {self.split}. {int(self.results['test/users']):,} users tested. Fingerprint `{self.fingerprint}`.",
+            "## Beside the floors",
+            markdown_table(*self._comparison(), best=self._best()),
+            *self._remarks(),
+            "## All metrics",
+            markdown_table(("metric", "value"), metrics),
+            "## Data",
+            markdown_table(("step", "interactions", "users", "items", "note"), steps),
+            "## How it was measured",
+            DEFINITIONS,
+        ]
+        return "\n\n".join(parts)
+
+    def _comparison(self) -> tuple[list[str], list[list[object]]]:
+        own = {name.removeprefix("test/"): value for name, value in self.results.items()}
+        model = Floor(self.model, test=own, seconds=self.seconds)
+        return comparison([model, *(floor for floor in self.floors if floor.name != self.model)], self.k[0])
+
+    def _best(self) -> list[str]:
+        return [f"{name}@{self.k[0]}" for name in HIGHER_IS_BETTER]
+
+    def _remarks(self) -> list[str]:
+        remarks = []
+        if not self.floors:
+            remarks.append("No floors are known for this split yet: `recsys floors` computes them.")
+        metric = f"ndcg_{self.k[0]}"
+        own = self.results[f"test/{metric}"]
+        above = [f"{floor.name} ({floor.test[metric]:.4f})" for floor in self.floors if floor.test.get(metric, 0) > own]
+        if above:
+            remarks.append(f"UNDER THE FLOOR: {self.model} has {metric} {own:.4f}; better are {', '.join(above)}.")
+        untuned = [floor.name for floor in self.floors if floor.test and floor.options and not floor.tuned]
+        if untuned:
+            remarks.append(f"Not tuned, as there are no val rows: {', '.join(untuned)}.")
+        remarks.extend(f"{floor.name} is missing: {floor.note}" for floor in self.floors if floor.note)
+        if self.looked_at_test:
+            remarks.append("WATERMARK: test was looked at before training had ended; these numbers select on test.")
+        return remarks
+
+
+def comparison(entries: Sequence[Floor], k: int) -> tuple[list[str], list[list[object]]]:
+    """Head and rows of a table that sets recommenders side by side at the cut-off k."""
+    head = ["model", *(f"{name}@{k}" for name in LISTED), "users", "seconds"]
+    rows: list[list[object]] = []
+    for entry in entries:
+        values = [entry.test.get(f"{name}_{k}") for name in LISTED]
+        counted = [int(entry.test["users"]), round(entry.seconds, 1)] if entry.test else [None, None]
+        rows.append([entry.name, *values, *counted])
+    return head, rows
+
+
+def floor_table(floors: Sequence[Floor], schema: Schema, k: int) -> str:
+    """The floors alone, for a terminal."""
+    head, rows = comparison(floors, k)
+    best = [f"{name}@{k}" for name in HIGHER_IS_BETTER]
+    notes = [f"{floor.name} is missing: {floor.note}" for floor in floors if floor.note]
+    return "\n".join([f"{schema.name}, {schema.split}, full ranking", "", text_table(head, rows, best), *notes])

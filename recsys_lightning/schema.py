@@ -1,0 +1,87 @@
+"""All that data and models know of each other: names of columns and splits, and the sizes of one prepared data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from recsys_lightning.errors import InputError
+
+USER_ID, ITEM_ID, RATING, TIMESTAMP, ORDER, DOMAIN, TITLE = (
+    "user_id",
+    "item_id",
+    "rating",
+    "timestamp",
+    "order",
+    "domain",
+    "title",
+)
+TRAIN, VAL, TEST = "train", "val", "test"
+SPLITS = (TRAIN, VAL, TEST)
+"""Names of the splits; their positions are the codes that `Interactions.split` holds."""
+
+EdgeType = tuple[str, str, str]
+"""(source node type, relation, destination node type), as torch-geometric writes it."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Sizes and names of one prepared data set, as plain values.
+
+    Networks are built from it, checkpoints hold it, so both load without the data.
+
+    Attributes:
+        name: data set, e.g. `movietweetings`.
+        split: how train, val and test were made, in words.
+        fingerprint: digest of the interactions with their split; equal fingerprints mean equal data.
+        item_type: node type of the recommended items, e.g. `movie`.
+        num_nodes: number of nodes of each type; holds `user` and `item_type`.
+        edge_types: edge types of the graph, reverse ones included.
+        rating_levels: distinct ratings in train; in histories level 0 is padding, so tables need one row more.
+        time_buckets: time buckets in histories; bucket 0 is padding, so tables need one row more.
+        history_length: L, the longest history kept.
+        version: of this layout; a checkpoint of another one is refused.
+    """
+
+    name: str
+    split: str
+    fingerprint: str
+    item_type: str
+    num_nodes: dict[str, int]
+    edge_types: tuple[EdgeType, ...]
+    rating_levels: int
+    time_buckets: int
+    history_length: int
+    version: int = SCHEMA_VERSION
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return self.num_nodes["user"]
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return self.num_nodes[self.item_type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a checkpoint stores them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Schema:
+        """Inverse of `to_dict`.
+
+        Raises:
+            InputError: the values were written by another version of this layout.
+        """
+        version = values.get("version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"The checkpoint holds a schema of version {version}; this program reads version {SCHEMA_VERSION}. "
+                "Train again, or use the version of recsys_lightning that wrote it."
+            )
+        edge_types = tuple((str(a), str(b), str(c)) for a, b, c in values["edge_types"])
+        return cls(**{**values, "edge_types": edge_types})

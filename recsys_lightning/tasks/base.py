@@ -1,0 +1,168 @@
+"""What every LightningModule of ours shares: a network built from the schema, and checkpoints that know their data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import torch
+from lightning.pytorch import LightningModule
+
+from recsys_lightning.batches import Views
+from recsys_lightning.errors import InputError
+from recsys_lightning.schema import Schema
+
+
+class Data(Protocol):
+    """What a task asks of a datamodule."""
+
+    @property
+    def schema(self) -> Schema:
+        """Sizes and names."""
+
+    @property
+    def views(self) -> Views:
+        """The resident tensors of the current stage."""
+
+    @property
+    def seed(self) -> int:
+        """What all randomness of a run is keyed by."""
+
+    def holds(self, split: str) -> bool:
+        """Whether any row belongs to this split."""
+
+
+class Task(LightningModule):
+    """A job to train and evaluate networks for.
+
+    A subclass makes its network in `build`. That happens when the data is known (`setup`) or when a checkpoint is
+    loaded, whichever comes first: a checkpoint holds the schema, so it loads without the data.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schema: Schema | None = None
+        self._trained = False
+        self._steps_of_tests: list[int] = []
+
+    def build(self, schema: Schema) -> None:
+        """Make the network for data of this schema."""
+        raise NotImplementedError
+
+    @property
+    def needs_training(self) -> bool:
+        """False for what is solved in closed form, and so may be tested without a checkpoint."""
+        return True
+
+    @property
+    def datamodule(self) -> Data:
+        """The data that the trainer was given."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise InputError(f"{type(self).__name__} needs data: give the trainer one of our datamodules.")
+        return cast(Data, datamodule)
+
+    def setup(self, stage: str) -> None:
+        """Build the network, once, from the schema of the data at hand."""
+        schema = self.datamodule.schema
+        if self.schema is None:
+            self.schema = schema
+            self.build(schema)
+        self._refuse_other_data(self.schema, schema)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the schema, and when tests were run."""
+        if self.schema is not None:
+            checkpoint["schema"] = self.schema.to_dict()
+        checkpoint["steps_of_tests"] = self._steps_of_tests
+        # classes and functions handed over from Python cannot be loaded under weights_only
+        hyper_parameters = checkpoint.get("hyper_parameters", {})
+        checkpoint["hyper_parameters"] = {name: value for name, value in hyper_parameters.items() if is_plain(value)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the network the checkpoint was made with, and refuse a checkpoint of other data."""
+        values = checkpoint.get("schema")
+        if values is None:
+            raise InputError("The checkpoint holds no schema: it was not written by recsys_lightning.")
+        saved = Schema.from_dict(values)
+        if self.schema is None:
+            self.schema = saved
+            self.build(saved)
+        else:
+            self._refuse_other_data(saved, self.schema)
+        self._refuse_other_network(checkpoint["state_dict"])
+        self._steps_of_tests = list(checkpoint.get("steps_of_tests", []))
+        self._trained = True
+
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        """Key all randomness of a step by (seed, step, rank), so that a resumed run repeats it."""
+        key = f"{self.datamodule.seed}/{self.global_step}/{self.global_rank}".encode()
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big"))
+
+    def on_train_end(self) -> None:
+        """From here on the parameters are worth testing."""
+        self._trained = True
+
+    def on_validation_start(self) -> None:
+        """Refuse to validate what was never trained."""
+        if not self.trainer.sanity_checking and not self.trainer.training and not self.trainer.state.fn == "fit":
+            self._refuse_untrained("validate")
+
+    def on_test_start(self) -> None:
+        """Refuse to test what was never trained."""
+        self._refuse_untrained("test")
+        self._steps_of_tests.append(self.trainer.global_step)
+
+    def on_predict_start(self) -> None:
+        """Refuse to predict with what was never trained."""
+        self._refuse_untrained("predict")
+
+    @property
+    def looked_at_test(self) -> bool:
+        """Whether test was run before the training that led to these parameters had ended."""
+        last = self.trainer.global_step
+        return any(0 < step < last for step in self._steps_of_tests)
+
+    def _refuse_untrained(self, verb: str) -> None:
+        if self.needs_training and not self._trained:
+            raise InputError(
+                f"The parameters of {type(self).__name__} are untrained, so `{verb}` would score noise. Name a checkpoint "
+                f"after the configuration: recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt (an "
+                "option that comes later wins over `ckpt_path: null` in a configuration)."
+            )
+
+    @staticmethod
+    def _refuse_other_data(saved: Schema, given: Schema) -> None:
+        if saved.fingerprint != given.fingerprint:
+            raise InputError(
+                "The checkpoint was made with other data.\n"
+                f"  checkpoint: {saved.name}, {saved.split}, {saved.num_users} users, {saved.num_items} items, "
+                f"fingerprint {saved.fingerprint}\n"
+                f"  given data: {given.name}, {given.split}, {given.num_users} users, {given.num_items} items, "
+                f"fingerprint {given.fingerprint}\n"
+                "Give the data options of its run (they lie in the run's config.yaml), or train again."
+            )
+
+    def _refuse_other_network(self, saved: Mapping[str, torch.Tensor]) -> None:
+        own = self.state_dict()
+        differing = [
+            name
+            for name in sorted({*saved, *own})
+            if name not in saved or name not in own or saved[name].shape != own[name].shape
+        ]
+        if differing:
+            raise InputError(
+                f"The checkpoint holds another network than the configuration asks for; they differ in "
+                f"{', '.join(differing[:5])}{' ...' if len(differing) > 5 else ''}. Give the model options of its run "
+                "(they lie in the run's config.yaml)."
+            )
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value consists of nothing but numbers, strings, lists and dictionaries."""
+    if isinstance(value, dict):
+        return all(is_plain(key) and is_plain(entry) for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return all(is_plain(entry) for entry in value)
+    return value is None or isinstance(value, str | int | float | bool)

@@ -1,0 +1,221 @@
+"""The ranking task: train any recommender on pairs, rank the whole catalogue for every user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import Tensor
+
+from recsys_lightning.batches import PairBatch, RankingBatch, Views
+from recsys_lightning.errors import InputError
+from recsys_lightning.losses import BPR, Loss
+from recsys_lightning.metrics.evaluator import PerUser, RankingMetrics
+from recsys_lightning.metrics.ranking import top_k
+from recsys_lightning.models.base import Recommender, State
+from recsys_lightning.schema import VAL, Schema
+from recsys_lightning.tasks.base import Task
+
+
+class TopItems(NamedTuple):
+    """Recommendations of a batch of users, best first; item -1 where a user has no more candidates."""
+
+    user: Tensor  # (B,)
+    item: Tensor  # (B, K)
+    score: Tensor  # (B, K)
+
+
+class Ranking(Task):
+    """Trains a recommender on (user, positive, negatives) and evaluates it by full ranking.
+
+    Every metric is logged as `val/ndcg_10` or `test/ndcg_10`: per user over all items not seen before the split,
+    then the mean over users (see `recsys_lightning.metrics`).
+
+    Args:
+        recommender: the network to train, or the closed form to solve.
+        loss: compares positives with negatives.
+        optimizer: any torch optimizer.
+        lr_scheduler: any torch scheduler, stepped once an epoch.
+        weight_decay: of the embeddings that a batch touches, as the papers mean it; unlike the optimizer's, which
+            shrinks every row at every step.
+        k: cut-offs of the metrics.
+        sampled: besides full ranking, rank the relevant items among so many random candidates; its metrics carry
+            `sampled` in their names. 0 for not at all.
+        predict_k: recommendations that `predict` makes for each user.
+    """
+
+    def __init__(
+        self,
+        recommender: Callable[[Schema], Recommender],
+        loss: Loss | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        k: Sequence[int] = (10, 20),
+        sampled: int = 0,
+        predict_k: int = 10,
+    ) -> None:
+        super().__init__()
+        if not k or min(k) < 1:
+            raise InputError(f"model.k is {list(k)}; it needs cut-offs of at least 1.")
+        self.save_hyperparameters()
+        self.make_recommender = recommender
+        self.loss = loss or BPR()
+        self.make_optimizer = optimizer
+        self.make_lr_scheduler = lr_scheduler
+        self.weight_decay = weight_decay
+        self.k = tuple(k)
+        self.sampled = sampled
+        self.predict_k = predict_k
+        self.recommender: Recommender
+        self.metrics: RankingMetrics
+        self.results: dict[str, float] = {}
+        self.per_user: PerUser | None = None
+        self._views: Views | None = None
+        self._state: State = None
+
+    def build(self, schema: Schema) -> None:
+        """Make the recommender."""
+        self.recommender = self.make_recommender(schema)
+
+    @property
+    def needs_training(self) -> bool:
+        """False for closed forms."""
+        return not self.recommender.closed_form
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and the scheduler where there is one."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        scheduler = self.make_lr_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": scheduler.monitor}}
+        return [optimizer], [scheduler]
+
+    # Training
+
+    def on_fit_start(self) -> None:
+        """Refuse what cannot be trained, and take the train views."""
+        if not self.needs_training:
+            name = type(self.recommender).__name__
+            raise InputError(f"{name} is solved in closed form: there is nothing to fit. Use `recsys test` directly.")
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            self._refuse_unsound_monitor(getattr(callback, "monitor", None))
+        self._take_views()
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        assert self._views is not None
+        model = self.recommender
+        state = model.encode(self._views)
+        u, i, n = model.users(state, batch.user), model.items(state, batch.item), model.items(state, batch.negative)
+        positive = model.score(u, i)
+        if batch.negative.dim() == 1:
+            same = batch.negative == batch.item[:, None]
+            negative = model.cross(u, n).masked_fill(same, -torch.inf)
+        else:
+            negative = model.score(u[:, None], n)
+        loss: Tensor = self.loss(positive, negative, batch)
+        if self.weight_decay:
+            loss = loss + self.weight_decay * model.penalty(batch.user, batch.item, batch.negative)
+        self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
+        return loss
+
+    # Evaluation
+
+    def on_validation_start(self) -> None:
+        """Take the views; closed forms are solved."""
+        super().on_validation_start()
+        if self._views is None or self.trainer.state.fn != "fit":
+            self._take_views()
+        self._start_ranking()
+
+    def on_test_start(self) -> None:
+        """Take the views; closed forms are solved."""
+        super().on_test_start()
+        self._take_views()
+        self._start_ranking()
+
+    def on_predict_start(self) -> None:
+        """Take the views; closed forms are solved."""
+        super().on_predict_start()
+        self._take_views()
+        self._state = self.recommender.encode(self.views)
+
+    def validation_step(self, batch: RankingBatch, batch_idx: int) -> None:
+        """Rank for a batch of users."""
+        self.metrics.update(batch, self.scores(batch))
+
+    def test_step(self, batch: RankingBatch, batch_idx: int) -> None:
+        """Rank for a batch of users."""
+        self.metrics.update(batch, self.scores(batch))
+
+    def predict_step(self, batch: RankingBatch, batch_idx: int) -> TopItems:
+        """The best unseen items of a batch of users."""
+        scores = self.scores(batch)
+        scores[batch.seen[0], batch.seen[1]] = -torch.inf
+        ranked = top_k(scores, self.predict_k, self._priority())
+        return TopItems(batch.user, ranked.item, ranked.score)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over users."""
+        self._finish_ranking("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over users, and keep each user's values."""
+        self._finish_ranking("test")
+
+    @property
+    def views(self) -> Views:
+        """The resident tensors of the current stage, on this device."""
+        assert self._views is not None
+        return self._views
+
+    def scores(self, batch: RankingBatch) -> Tensor:
+        """Scores of a batch of users for the whole catalogue, (B, I)."""
+        u = self.recommender.users(self._state, batch.user)
+        return self.recommender.score_all(u, self._state)
+
+    def _refuse_unsound_monitor(self, key: str | None) -> None:
+        if key is None:
+            return
+        if "_sampled_" in key:
+            raise InputError(
+                f"{key} ranks against sampled candidates, which can reverse the order of models: it must not select "
+                f"one. Monitor {key.split('_sampled_')[0]}."
+            )
+        if key.startswith("test/"):
+            raise InputError(f"{key} would select on the test rows. Monitor {key.replace('test/', 'val/')}.")
+        if key.startswith("val/") and not self.datamodule.holds(VAL):
+            raise InputError(
+                f"{key} is monitored, and there are no val rows. Hold some out (data.recipe.val 0.1), or choose what to "
+                "monitor: --checkpoint.monitor train/loss_epoch --checkpoint.mode min, likewise early_stopping."
+            )
+
+    def _take_views(self) -> None:
+        self._views = self.datamodule.views.to(self.device)
+        if self.recommender.closed_form:
+            self.recommender.fit(self._views)
+        self.metrics = RankingMetrics(
+            self.k,
+            num_items=self._views.num_items,
+            popularity=self._views.popularity,
+            num_users=self._views.num_users,
+            genres=self._views.genres,
+            sampled=self.sampled,
+        ).to(self.device)
+
+    def _start_ranking(self) -> None:
+        self.metrics.reset()
+        self._state = self.recommender.encode(self.views)
+
+    def _finish_ranking(self, split: str) -> None:
+        values = self.metrics.compute()
+        self._state = None
+        self.results = {f"{split}/{name}": float(value) for name, value in values.items()}
+        self.per_user = self.metrics.per_user()
+        # equal on every process, as the metric state is gathered: a mean over them would only round
+        self.log_dict(self.results, rank_zero_only=False, sync_dist=False)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recsys_lightning.errors import InputError
+from recsys_lightning.models import EASE, ease
+from tests import worlds
+from tests.models.contract import ClosedFormContract
+
+
+def oracle(matrix: Tensor, regularization: float) -> Tensor:
+    """Steck's equation with numpy's general inverse."""
+    r = matrix.double().numpy()
+    inverse = np.linalg.inv(r.T @ r + regularization * np.eye(r.shape[1]))
+    weight = -inverse / np.diag(inverse)
+    np.fill_diagonal(weight, 0.0)
+    return torch.from_numpy(r @ weight)
+
+
+class TestEASE(ClosedFormContract):
+    model = EASE
+
+    @pytest.mark.parametrize("block", [1024, 5])
+    @pytest.mark.parametrize("regularization", [1.0, 250.0])
+    def test_equals_the_definition(self, regularization: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ease, "BLOCK", block)
+        matrix = self.matrix(53, 37)
+        model = EASE(worlds.schema(53, 37), regularization)
+        model.fit(self.views(matrix))
+        expected = oracle(matrix, regularization)
+        torch.testing.assert_close(self.scores(model, self.views(matrix)).double(), expected, atol=1e-5, rtol=1e-4)
+
+    def test_no_item_recommends_itself(self) -> None:
+        assert not self.build(self.matrix()).weight.diagonal().any()
+
+    def test_inverse_is_made_in_place(self) -> None:
+        root = torch.randn(40, 40, generator=torch.Generator().manual_seed(0))
+        matrix = root @ root.T + 10 * torch.eye(40)
+        expected = torch.linalg.inv(matrix.double()).float()
+        inverse = ease.invert(matrix)
+        assert inverse.data_ptr() == matrix.data_ptr()
+        torch.testing.assert_close(inverse, expected, atol=1e-6, rtol=1e-4)
+
+    def test_matrix_that_is_not_positive_definite(self) -> None:
+        with pytest.raises(RuntimeError, match="row 2 of 3"):
+            ease.invert(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
+
+    def test_catalogue_beyond_memory_is_refused_before_it_is_allocated(self) -> None:
+        views = self.views(torch.ones(1, 1, dtype=torch.bool))
+        views.num_items = 3_000_000
+        model = EASE(worlds.schema(1, 3_000_000))
+        with pytest.raises(InputError, match=r"EASE on 3,000,000 items needs 36\d{3}\.\d GB .* are available\. Use a"):
+            model.fit(views)
+
+    @pytest.mark.parametrize("regularization", [0.0, -1.0, float("nan")])
+    def test_regularization_out_of_range(self, regularization: float) -> None:
+        with pytest.raises(InputError, match="above 0"):
+            EASE(worlds.schema(2, 2), regularization)
