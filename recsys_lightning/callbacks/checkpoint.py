@@ -123,7 +123,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> Any:
     except Exception as error:
         size, whole = path.stat().st_size, _sizes(path.parent).get(path.name)
         found = f"{size:,} bytes" if whole in (None, size) else f"{size:,} of {whole:,} bytes"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".") if str(error) else type(error).__name__
         raise InputError(f"The checkpoint {path} ({found}) cannot be read: {reason}.") from error
 
 

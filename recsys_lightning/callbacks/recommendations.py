@@ -10,15 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch.distributed as dist
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.tasks.ranking import TopItems
 
 
-class WriteRecommendations(BasePredictionWriter):
+class WriteRecommendations(Callback):
     """Writes `recommendations.parquet` (or `.csv`) into the run's folder.
 
     Columns: user_id, rank (1 is best), item_id, score, title. A user with fewer unseen items has fewer rows.
@@ -28,30 +27,45 @@ class WriteRecommendations(BasePredictionWriter):
     """
 
     def __init__(self, format: Literal["parquet", "csv"] = "parquet") -> None:
-        super().__init__(write_interval="epoch")
         self.format = format
         self.path: Path | None = None
+        self._batches: list[TopItems] = []
 
-    def write_on_epoch_end(
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew."""
+        self._batches = []
+
+    def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        predictions: Sequence[Any],
-        batch_indices: Sequence[Any],
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
+        """Keep a batch of recommendations in the host's memory."""
+        if isinstance(outputs, TopItems):
+            self._batches.append(TopItems(*(tensor.cpu() for tensor in outputs)))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the recommendations of all processes and write them."""
         folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
-        batches = [batch for batch in predictions if isinstance(batch, TopItems)]
-        if not isinstance(data, InteractionsDataModule) or len(batches) < len(predictions):
+        if not isinstance(data, InteractionsDataModule):
             return
-        parts = [[batch._replace(**{n: getattr(batch, n).cpu() for n in batch._fields}) for batch in batches]]
+        batches = self._batches
         if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            dist.all_gather_object(gathered, parts[0])
-            parts = gathered
-        if trainer.is_global_zero:
-            table = recommendation_table([batch for part in parts for batch in part], data)
-            self.path = self._write(table, folder)
+            parts: list[Any] = [None] * trainer.world_size
+            dist.all_gather_object(parts, batches)
+            batches = [batch for part in parts for batch in part]
+        if trainer.is_global_zero and batches:
+            self.path = self._write(recommendation_table(batches, data), folder)
+        self._batches = []
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Print the path, as the last line, from the process that wrote it."""
+        if stage == "predict" and self.path is not None:
+            print(self.path, flush=True)
 
     def _write(self, table: pd.DataFrame, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from recsys_lightning.callbacks.run_folder import run_folder
+from recsys_lightning.data.audit import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
@@ -61,6 +62,7 @@ class WriteResults(Callback):
             floors=cached_floors(data, pl_module.k),
             seconds=float(facts["seconds"]),
             looked_at_test=pl_module.looked_at_test,
+            future=future(data.prepared.interactions),
         )
         print(report.table())
         assert pl_module.per_user is not None
@@ -70,6 +72,11 @@ class WriteResults(Callback):
         (folder / "report.md").write_text(report.markdown(), encoding="utf-8")
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
         self.path = write_json(folder / "metrics.json", {**figures, **facts})
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Print the path, as the last line, from the process that wrote it."""
+        if stage == "test" and self.path is not None:
+            print(self.path, flush=True)
 
 
 def write_json(path: Path, values: object) -> Path:

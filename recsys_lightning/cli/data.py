@@ -2,13 +2,70 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
+from collections.abc import Callable
 
-from recsys_lightning.data.audit import audit, report
 from recsys_lightning.data.describe import catalogue, describe
 from recsys_lightning.data.download import download
-from recsys_lightning.data.prepare import prepare
-from recsys_lightning.data.recipe import Recipe
-from recsys_lightning.data.sources import SOURCES
+from recsys_lightning.data.sources import open_source
+from recsys_lightning.data.root import data_root
+from recsys_lightning.errors import InputError
+
+HELP = """\
+recsys data: the raw data sets
+
+  recsys data list               the data sets that are known by name, and which of them are here
+  recsys data describe NAME      what is in one, its licence, where to get it
+  recsys data download NAME      fetch it from its publisher, check it, and unpack it
+  recsys data audit --config F   duplicates, twins, leaks and cold users in the split of an experiment;
+                                 or --data NAME with its options
+
+They lie in data/, or in the folder that RECSYS_DATA names.
+"""
+
+
+def run(words: list[str]) -> None:
+    """Carry out `recsys data`; `words` starts with it."""
+    verbs: dict[str, Callable[[list[str]], None]] = {
+        "list": _list,
+        "describe": _describe,
+        "download": _download,
+        "audit": _audit,
+    }
+    rest = words[1:]
+    if not rest or rest[0] in ("-h", "--help"):
+        print(HELP, end="")
+    elif rest[0] not in verbs:
+        raise InputError(f"`recsys data` cannot {rest[0]}. It can {', '.join(verbs)}.")
+    else:
+        verbs[rest[0]](rest[1:])
+
+
+def _list(rest: list[str]) -> None:
+    print(catalogue(data_root()))
+
+
+def _describe(rest: list[str]) -> None:
+    print(describe(open_source(_name(rest, "describe"), data_root())))
+
+
+def _download(rest: list[str]) -> None:
+    source = open_source(_name(rest, "download"), data_root())
+    folder = data_root() / source.folder
+    download(source.card, folder)
+    print(folder)
+
+
+def _audit(rest: list[str]) -> None:
+    from recsys_lightning.cli.trainer import make_cli
+    from recsys_lightning.data.audit import report
+
+    if not rest or rest in (["-h"], ["--help"]):
+        raise InputError("Say which split: recsys data audit --config FILE, or --data NAME with its options.")
+    cli = make_cli(["--model", "Ranking", "--model.recommender", "Popularity", *rest], run=False)
+    print(report(cli.datamodule.prepared))
+
+
+def _name(rest: list[str], verb: str) -> str:
+    if len(rest) != 1:
+        raise InputError(f"`recsys data {verb}` takes the name of one data set; `recsys data list` shows them.")
+    return rest[0]

@@ -128,19 +128,6 @@ class RecsysCLI(LightningCLI):
         if self.trainer.is_global_zero:
             print("\n".join(f"{name} {value:.4f}" for name, value in sorted(self.model.results.items())))
 
-    def after_test(self) -> None:
-        """Show where the results lie; the path is the last line."""
-        self._print_path(WriteResults)
-
-    def after_predict(self) -> None:
-        """Show where the recommendations lie; the path is the last line."""
-        self._print_path(WriteRecommendations)
-
-    def _print_path(self, kind: type[WriteResults] | type[WriteRecommendations]) -> None:
-        for callback in self.trainer.callbacks:
-            if isinstance(callback, kind) and callback.path is not None:
-                print(callback.path)
-
 
 def run(words: list[str]) -> None:
     """Carry out `fit`, `validate`, `test` or `predict`; `words` starts with it."""
@@ -164,6 +151,7 @@ def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
     import recsys_lightning.tasks.ranking  # noqa: F401
 
     _quiet()
+    verbs, exact = RecsysCLI.subcommands(), {"allow_abbrev": False}
     return RecsysCLI(
         Task,
         InteractionsDataModule,
@@ -173,7 +161,7 @@ def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         trainer_defaults={"default_root_dir": "runs", "max_epochs": 1000, "use_distributed_sampler": False},
-        parser_kwargs={"prog": "recsys"},
+        parser_kwargs={"prog": "recsys", **exact, **({verb: dict(exact) for verb in verbs} if run else {})},
         args=arguments,
         run=run,
         **options,
@@ -186,10 +174,11 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*is recommended to use `self.log.*sync_dist.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
+    warnings.filterwarnings("ignore", message="The dirpath has changed.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    tips.addFilter(lambda record: "Tip:" not in record.getMessage())
+    tips.addFilter(lambda record: "Tip:" not in record.getMessage() and "TPU" not in record.getMessage())
 
 
 def _as_list(value: Any) -> list[Any]:

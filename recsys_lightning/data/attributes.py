@@ -1,60 +1,171 @@
-"""Attribute values of items as indices: vocabularies and (item, value) pairs out of list columns."""
+"""Attribute tables: what is known of items or users, one row an id."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recsys_lightning.data import convert
+from recsys_lightning.data.checks import File, require_columns
+from recsys_lightning.data.delimited import SuspectError, look
+from recsys_lightning.data.frames import id_column
+from recsys_lightning.errors import InputError
 
 
-@dataclass(frozen=True)
-class Attribute:
-    """Which items have which values of one kind.
+def read_attributes(
+    table: File | pd.DataFrame,
+    id_column_name: str,
+    *,
+    rename: Mapping[str, str] | None = None,
+    lists: Mapping[str, str] | None = None,
+    numbers: Sequence[str] = (),
+    separator: str | None = None,
+    names: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    quoting: bool = True,
+) -> pd.DataFrame:
+    """Read a table of attributes, indexed by the raw id.
 
-    Attributes:
-        values: distinct values, sorted; position = index.
-        item: (E,) item of each pair, ascending.
-        value: (E,) value of each pair, ascending within an item; no pair comes twice.
-    """
-
-    values: tuple[str, ...]
-    item: NDArray[np.int64]
-    value: NDArray[np.int64]
-
-
-def attributes(items: pd.DataFrame, columns: Mapping[str, str], known: NDArray[np.bool_]) -> dict[str, Attribute]:
-    """Attributes by node type, for the types that have any value.
+    Where an id stands in several rows, the first is kept and a warning says of how many ids that is true.
 
     Args:
-        items: row r describes item r; the named columns hold a list of strings, or one string, for each item.
-        columns: node type of each column; columns of one type share a vocabulary.
-        known: (I,) items whose values make the vocabulary; other items keep only values that are in it.
+        table: a CSV or TSV file, plain or gzip, a Parquet file, or a DataFrame.
+        id_column_name: column of the ids.
+        rename: column of the table -> name in the result; columns not named are left out. None keeps all of them,
+            named in lower snake case.
+        lists: column of the result -> separator between its values; it will hold lists of strings. In a DataFrame or a
+            Parquet file the values may be lists already.
+        numbers: columns of the result that are numbers; NaN where empty. All others are texts, "" where empty.
+        separator: between the columns of a text file; None finds it out.
+        names: of the columns of a text file without a header line.
+        encoding: of a text file.
+        quoting: whether `"` protects separators and line ends in a text file.
+
+    Raises:
+        InputError: a file or column is missing, an id is empty, or a number is none.
     """
-    found: dict[str, list[pd.Series]] = {}
-    for column, node_type in columns.items():
-        if column in items:
-            values = items[column].reset_index(drop=True).explode().dropna().astype(str)
-            found.setdefault(node_type, []).append(values[values != ""])
-    return {
-        node_type: attribute
-        for node_type, values in found.items()
-        if (attribute := _attribute(pd.concat(values), known)).values
-    }
+    where = "the table" if isinstance(table, pd.DataFrame) else str(table)
+    if isinstance(table, pd.DataFrame):
+        frame = table.set_axis([str(name) for name in table.columns], axis=1)
+    elif table.name.endswith((".parquet", ".pq")):
+        frame = pq.read_table(str(table)).to_pandas()
+    else:
+        frame = _read_text(table, separator, names, encoding, quoting)
+    rename = {name: _snake(name) for name in frame.columns if name != id_column_name} if rename is None else rename
+    require_columns(where, [id_column_name, *rename], list(frame.columns))
+    unknown = sorted({*(lists or {}), *numbers} - set(rename.values()))
+    if unknown:
+        raise InputError(f"{where} gives no column {', '.join(unknown)}, named among its lists or numbers.")
+    index = _index(where, frame[id_column_name])
+    columns: dict[str, pd.Series] = {}
+    for source, name in rename.items():
+        values = frame[source].set_axis(index)
+        if name in (lists or {}):
+            columns[name] = split_lists(values, (lists or {})[name])
+        elif name in numbers:
+            columns[name] = _numbers(where, source, values)
+        else:
+            columns[name] = values if pd.api.types.is_numeric_dtype(values.dtype) else values.fillna("").astype(str)
+    made = pd.DataFrame(columns, index=index)
+    repeated = index.duplicated()
+    if repeated.any():
+        some = ", ".join(map(repr, index[repeated].unique()[:3]))
+        warnings.warn(
+            f"{where}: {index[repeated].nunique():,} ids stand in several rows, for instance {some}; "
+            "the first row of each was kept.",
+            stacklevel=2,
+        )
+        made = made[~repeated]
+    return made
 
 
-def multi_hot(attribute: Attribute, num_items: int) -> NDArray[np.float32]:
-    """(I, values) 1 where the item has the value."""
-    matrix = np.zeros((num_items, len(attribute.values)), np.float32)
-    matrix[attribute.item, attribute.value] = 1
-    return matrix
+def split_lists(values: pd.Series, separator: str) -> pd.Series:
+    """Texts into lists of strings: trimmed, without empty ones, each value once and in the order written.
+
+    Args:
+        values: texts, or lists of strings already.
+        separator: between the values of a text; spaces around it do not count.
+    """
+    if len(values) and values.map(lambda value: isinstance(value, list | tuple | np.ndarray)).all():
+        array = pa.array(values.map(list).tolist(), pa.list_(pa.string()))
+    else:
+        array = pc.split_pattern(
+            pa.array(values.fillna("").astype(str).tolist(), pa.string()), separator.strip() or " "
+        )
+    words = pd.DataFrame(
+        {
+            "row": pc.list_parent_indices(array).to_numpy(zero_copy_only=False),
+            "word": pc.utf8_trim_whitespace(array.flatten()).to_numpy(zero_copy_only=False),
+        }
+    )
+    return collect(words["row"][words["word"] != ""], words["word"][words["word"] != ""], values.index)
 
 
-def _attribute(values: pd.Series, known: NDArray[np.bool_]) -> Attribute:
-    item = values.index.to_numpy(np.int64)
-    vocabulary = pd.Index(sorted(values[known[item]].unique()))
-    code = vocabulary.get_indexer(values)
-    pairs = np.unique(item[code >= 0] * max(1, len(vocabulary)) + code[code >= 0])
-    return Attribute(tuple(vocabulary), *np.divmod(pairs, max(1, len(vocabulary))))
+def collect(row: pd.Series, word: pd.Series, index: pd.Index) -> pd.Series:
+    """Lists of strings out of (row, value) pairs, for each row of an index; a repeated pair counts once.
+
+    Args:
+        row: positions in `index`, ascending.
+        word: the value of each pair.
+        index: of the result.
+    """
+    pairs = pd.DataFrame({"row": row, "word": word}).drop_duplicates()
+    ends = np.searchsorted(pairs["row"].to_numpy(), np.arange(len(index)), side="right").tolist()
+    words = pairs["word"].tolist()
+    return pd.Series([words[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)], index=index, dtype=object)
+
+
+def empty(name: str) -> pd.DataFrame:
+    """A table of attributes without rows or columns, for ids of which nothing is known."""
+    return pd.DataFrame(index=pd.Index([], dtype=str, name=name))
+
+
+def _read_text(
+    file: File, separator: str | None, names: Sequence[str] | None, encoding: str, quoting: bool
+) -> pd.DataFrame:
+    text = look(file, separator=separator, names=names, encoding=encoding, quoting=quoting)
+    require_columns(str(file), [name for name in text.header if text.header.count(name) > 1], text.header)
+    try:
+        blocks = list(text.blocks(dict.fromkeys(text.header, pa.string())))
+    except SuspectError as error:
+        raise InputError(f"{file} cannot be read as columns separated by {text.separator!r}: {error}") from None
+    if not sum(map(len, blocks)):
+        raise InputError(f"{file} holds no rows.")
+    frame: pd.DataFrame = pa.Table.from_batches(blocks).to_pandas()
+    return frame
+
+
+def _index(where: str, ids: pd.Series) -> pd.Index:
+    column = convert.ids(id_column(ids))
+    for mask in column.faults.values():
+        rows = np.flatnonzero(mask)
+        raise InputError(
+            f"{where}: the id column {ids.name!r} is empty in {len(rows):,} rows "
+            f"(row {', '.join(str(row + 1) for row in rows[:3])}, counted from 1). Remove them."
+        )
+    index: pd.Index = pd.Index(column.values.dictionary_decode().to_pandas().astype(str), name=str(ids.name))
+    return index
+
+
+def _numbers(where: str, column: str, values: pd.Series) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.astype("float64")
+    texts = values.fillna("").astype(str).str.strip()
+    found = pd.to_numeric(texts.where(texts != ""), errors="coerce").astype("float64")
+    bad = texts[found.isna() & (texts != "")]
+    if len(bad):
+        some = ", ".join(f"{value!r} of {name}" for name, value in bad[:3].items())
+        raise InputError(f"{where}: column {column!r} holds {len(bad):,} values that are no numbers: {some}.")
+    return found
+
+
+def _snake(name: str) -> str:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"\W+", "_", spaced).strip("_").lower()

@@ -71,7 +71,7 @@ class Growing(Generic[Scalar]):
         """Add values at the end."""
         end = self._length + len(values)
         if end > len(self._values):
-            self._values.resize(max(end, len(self._values) * 3 // 2), refcheck=False)
+            self._values.resize(max(end, len(self._values) + min(len(self._values), 1 << 20)), refcheck=False)
         self._values[self._length : end] = values
         self._length = end
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import re
-import zipfile
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from recsys_lightning.data.checks import File, require_columns, require_file
 from recsys_lightning.errors import InputError
-
-File = Path | zipfile.Path
-"""A file, plain or inside a zip archive."""
 
 SEPARATORS = ("::", "\t", ",", ";", "|", " ")
 _BY_EXTENSION = {".csv": ",", ".tsv": "\t", ".inter": "\t"}
 _STAND_IN = "\x1f"  # ASCII unit separator: takes the place of separators longer than the one character Arrow knows
 _HEAD = 1 << 16
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -74,15 +70,13 @@ class Text:
         self,
         types: Mapping[str, pa.DataType],
         skipped: array[int] | None = None,
-        newlines_in_values: bool = False,
     ) -> Iterator[pa.RecordBatch]:
-        """Blocks of some 16 MB of text, with the chosen columns in these types.
+        """Blocks of some 4 MB of text, with the chosen columns in these types.
 
         Args:
             types: of the columns wanted; nothing else is converted.
             skipped: where given, rows with too many or too few columns are left out and their numbers among the
-                lines that are not blank, from 1, are put here.
-            newlines_in_values: whether quoted values may hold line ends.
+                lines that are not blank, from 1, are put here. Lines of one quoted value are one line.
 
         Raises:
             SuspectError: a value does not convert or, without `skipped`, a row has another number of columns.
@@ -108,7 +102,7 @@ class Text:
                 parse_options=pyarrow.csv.ParseOptions(
                     delimiter=single,
                     quote_char='"' if self.quoting else False,
-                    newlines_in_values=newlines_in_values,
+                    newlines_in_values=self.quoting,
                     invalid_row_handler=skip if skipped is not None else None,
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
@@ -139,15 +133,20 @@ class Text:
         return self.physical([row + first + int(np.searchsorted(yielded_before, row, "right")) for row in rows])
 
     def physical(self, numbers: Sequence[int]) -> list[int]:
-        """Line numbers from 1 of lines given by their number among those that are not blank."""
-        wanted, found, count = set(numbers), {}, 0
+        """Line numbers from 1 of lines given by their number among those that are not blank.
+
+        Lines within one quoted value are one line in `numbers`, and the first of them is the one returned.
+        """
+        wanted, found, count, quoted = set(numbers), {}, 0, False
         with self.file.open("rb") as raw, pa.input_stream(raw, compression=self.compression) as stream:
             for position, line in enumerate(_lines(stream), 1):
-                count += bool(line.rstrip(b"\r\n"))
-                if line.rstrip(b"\r\n") and count in wanted:
-                    found[count] = position
-                    if len(found) == len(wanted):
-                        break
+                if not quoted and line.rstrip(b"\r\n"):
+                    count += 1
+                    if count in wanted:
+                        found[count] = position
+                        if len(found) == len(wanted):
+                            break
+                quoted ^= self.quoting and line.count(b'"') % 2 == 1
         return [found.get(number, number) for number in numbers]
 
     def _stream(self) -> pa.NativeFile:
@@ -226,41 +225,6 @@ def look(
     )
 
 
-def require_file(file: File) -> None:
-    """Check that a file exists.
-
-    Raises:
-        InputError: it does not; the message lists what lies in its folder.
-    """
-    if file.is_file():
-        return
-    if file.exists():
-        raise InputError(f"{file} is a folder, not a file. It holds: {_listing(file)}.")
-    folder = file.parent
-    if not folder.exists():
-        raise InputError(f"There is no file {file}: the folder {folder} does not exist.")
-    raise InputError(f"There is no file {file}. Its folder holds: {_listing(folder)}.")
-
-
-def require_columns(where: str, wanted: Sequence[str], found: Sequence[str], hint: str = "") -> None:
-    """Check that a table has the columns it is asked for, each once.
-
-    Raises:
-        InputError: names what is missing, what was found and the nearest name.
-    """
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        near = {name: difflib.get_close_matches(name, found, n=1, cutoff=0.5) for name in missing}
-        nearest = "".join(f" The nearest to {name!r} is {match[0]!r}." for name, match in near.items() if match)
-        raise InputError(
-            f"{where} has no column {', '.join(map(repr, missing))}. "
-            f"Columns found: {', '.join(map(repr, found))}; needed: {', '.join(map(repr, wanted))}.{nearest}{hint}"
-        )
-    twice = [name for name in wanted if list(found).count(name) > 1]
-    if twice:
-        raise InputError(f"{where} has more than one column {', '.join(map(repr, twice))}. Rename all but one.")
-
-
 def wrong_encoding(file: File, encoding: str, line: int | None) -> InputError:
     """The error for bytes that are not text of the encoding."""
     where = f"{file}, line {line}," if line else str(file)
@@ -327,11 +291,6 @@ def _lines(stream: pa.NativeFile) -> Iterator[bytes]:
         yield rest
 
 
-def _listing(folder: File) -> str:
-    names = sorted(entry.name for entry in folder.iterdir())
-    return (", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "nothing"
-
-
 def _damaged(file: File, error: Exception) -> str:
     return f"{file} is cut off or damaged ({error}). Nothing of it was used. Fetch or copy it again."
 
@@ -360,5 +319,3 @@ class _Replaced:
 
     def close(self) -> None:
         self.closed = True
-
-

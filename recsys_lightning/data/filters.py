@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys_lightning.data.recipe import Recipe
-from recsys_lightning.data.rows import Rows, count, gather, noise
+from recsys_lightning.data.rows import Rows, count, distinct, gather, noise
 from recsys_lightning.errors import InputError
 
 
@@ -33,8 +34,7 @@ class Step:
 
 def step(name: str, rows: Rows, note: str = "") -> Step:
     """The step that led to these rows."""
-    users, items = rows.degrees()
-    return Step(name, len(rows), int((users > 0).sum()), int((items > 0).sum()), note)
+    return Step(name, len(rows), distinct(rows.user), distinct(rows.item), note)
 
 
 def apply_filters(rows: Rows, recipe: Recipe) -> list[Step]:
@@ -54,7 +54,7 @@ def apply_filters(rows: Rows, recipe: Recipe) -> list[Step]:
             limit(rows, most, recipe.seed)
             steps.append(step(f"limit_{name}", rows, f"at most {most:,}"))
     if not len(rows):
-        raise InputError(f"Nothing is left after the filters.\n{sizes(steps)}\nLoosen the filter that emptied the table.")
+        raise InputError(f"Nothing is left after the filters.\n{sizes(steps)}\nLoosen the one that emptied it.")
     if recipe.user_core or recipe.item_core:
         steps += k_core(rows, recipe.user_core, recipe.item_core)
     return steps
@@ -76,12 +76,22 @@ def drop_duplicates(rows: Rows, policy: str) -> int:
         first = int(same.argmax())
         user, item = rows.user_ids[int(rows.user[first])], rows.item_ids[int(rows.item[first])]
         raise InputError(
-            f"{int(same.sum()):,} rows repeat a (user, item) pair; the first is user {str(user)!r}, item {str(item)!r}. "
+            f"{int(same.sum()):,} rows repeat a (user, item) pair, first user {str(user)!r}, item {str(item)!r}. "
             "Mend the data, or say duplicates: last or duplicates: first."
         )
+    surplus = _surplus(rows, position, same, policy)
+    del position, same  # as large as the columns
+    mask = np.ones(len(rows), bool)
+    mask[surplus] = False
+    rows.keep(mask)
+    return len(surplus)
+
+
+def _surplus(rows: Rows, position: NDArray[np.int32], same: NDArray[np.bool_], policy: str) -> NDArray[np.int64]:
+    """Rows to drop, given which rows (but the first) have the pair of the row before them."""
     starts = np.concatenate([[True], ~same])  # where a pair begins
     among = np.flatnonzero(~starts | np.concatenate([~starts[1:], [False]]))
-    keys = [position[among]]
+    keys: list[NDArray[Any]] = [position[among]]
     if rows.time is not None:
         keys += [rows.columns["rating"][among]] if "rating" in rows.columns else []
         keys.append(rows.time[among])
@@ -92,10 +102,8 @@ def drop_duplicates(rows: Rows, policy: str) -> int:
     by_pair = np.lexsort((*keys, pair))
     edge = pair[1:] != pair[:-1]
     chosen = np.concatenate([edge, [True]]) if policy == "last" else np.concatenate([[True], edge])
-    mask = np.ones(len(rows), bool)
-    mask[among[by_pair[~chosen]]] = False
-    rows.keep(mask)
-    return int((~chosen).sum())
+    surplus: NDArray[np.int64] = among[by_pair[~chosen]]
+    return surplus
 
 
 def drop_low_ratings(rows: Rows, least: float) -> None:
@@ -133,7 +141,7 @@ def k_core(rows: Rows, user_core: int, item_core: int) -> list[Step]:
         InputError: nothing is left, with the size after each pass and the largest core that leaves something.
     """
     start = (rows.user, rows.item)
-    steps = [Step("before the core", len(rows), *(int((degree > 0).sum()) for degree in rows.degrees()))]
+    steps = [step("before the core", rows)]
     while (mask := _core_mask(rows.user, rows.item, user_core, item_core)) is not None:
         rows.keep(mask)
         steps.append(step(f"core pass {len(steps)}", rows, f"users >= {user_core}, items >= {item_core}"))

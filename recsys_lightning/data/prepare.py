@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pandas.api.types import is_object_dtype
 
 from recsys_lightning.data import splits
 from recsys_lightning.data.cache import cache_folder, cached
@@ -16,7 +17,7 @@ from recsys_lightning.data.filters import Step, apply_filters, sizes, step
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.prepared import Prepared, fingerprint
 from recsys_lightning.data.recipe import Recipe
-from recsys_lightning.data.rows import Rows, count, gather, noise
+from recsys_lightning.data.rows import Rows, count, distinct, gather, noise
 from recsys_lightning.data.sources.base import Source
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import ITEM_ID, SPLITS, TITLE, TRAIN, USER_ID
@@ -44,6 +45,7 @@ def build(source: Source, recipe: Recipe) -> Prepared:
     items, users = raw.items, raw.users
     rows = Rows(raw.interactions)
     del raw  # `rows` now owns the columns and frees them one by one
+    pa.default_memory_pool().release_unused()  # what reading needed
     rows.sort()
     steps = apply_filters(rows, recipe)
     rows.columns["split"] = label(rows, recipe)
@@ -95,16 +97,15 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
         if not keeps:
             rows.keep(mask)
         if lost:
-            ids = len(np.unique(codes[~mask]))
-            steps.append(step(name, rows, f"{lost:,} rows of {ids:,} {column}s {'kept' if keeps else 'dropped'}"))
+            of = f"{lost:,} rows of {distinct(codes[~mask]):,} {column}s"
+            steps.append(step(name, rows, f"{of} {'kept' if keeps else 'dropped'}"))
     part = rows.columns["split"]
     if not (part == SPLITS.index(TRAIN)).any():
         raise InputError(f"The split {recipe.split_name} leaves no train rows.\n{sizes(steps)}\nHold out less.")
     for code, name in enumerate(SPLITS):
         user, item = rows.user[part == code], rows.item[part == code]
         note = _whole_users(rows) if name == TRAIN and recipe.split in ("leave_last_out", "random") else ""
-        distinct = (int((count(codes, int(codes.max(initial=0)) + 1) > 0).sum()) for codes in (user, item))
-        steps.append(Step(name, len(user), *distinct, note))
+        steps.append(Step(name, len(user), distinct(user), distinct(item), note))
     return steps
 
 
@@ -137,8 +138,8 @@ def describe(table: pd.DataFrame, ids: pa.StringArray, name: str, title: bool = 
     """
     values = ids.to_pylist()
     found = table[~table.index.duplicated()].reindex(values).reset_index(drop=True)
-    for column in found.columns[found.dtypes == object]:
-        if found[column].map(lambda value: isinstance(value, list)).any():
+    for column in found:
+        if is_object_dtype(found[column]) and found[column].map(lambda value: isinstance(value, list)).any():
             found[column] = found[column].map(lambda value: value if isinstance(value, list) else [])
     found = found.drop(columns=name, errors="ignore")
     found.insert(0, name, pd.Series(values, dtype="str"))

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from recsys_lightning.data.attributes import Attribute, attributes, multi_hot
 from recsys_lightning.data.filters import Step
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.rows import count, offsets
+from recsys_lightning.data.vocabulary import Attribute, attributes, multi_hot
 from recsys_lightning.schema import SPLITS, TRAIN, EdgeType, Schema
 
 if TYPE_CHECKING:
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 TIME_BUCKETS = 16
 """Buckets of histories: the last one begins at 2^15 - 1 hours, 3.7 years."""
+
+MAX_LEVELS = 32
+"""Most rating levels: more distinct ratings are grouped by quantiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +35,8 @@ class Prepared:
         name: of the data set.
         item_type: node type of the items.
         attributes: node type of each item column that becomes nodes.
-        interactions: rows sorted by (user, item); codes are the final indices, `split` is set. Items that occur in train
-            rows come first, so that held-out rows change no index that training sees.
+        interactions: rows sorted by (user, item); codes are the final indices, `split` is set. Items that occur in
+            train rows come first, so that held-out rows change no index that training sees.
         items: row r describes item r: `item_id`, `title` (the id where there is none), attribute columns.
         users: row r describes user r: `user_id`, attribute columns.
         steps: what each step of preparation left, for the data card.
@@ -127,9 +129,18 @@ class Prepared:
 
     @cached_property
     def rating_levels(self) -> NDArray[np.float32]:
-        """Distinct train ratings, ascending; a single level where there are no ratings."""
+        """Distinct train ratings, ascending, or their quantiles where they are too many (play counts).
+
+        A single level where there are no ratings.
+        """
         rating = self.interactions.rating
-        return np.ones(1, np.float32) if rating is None else np.unique(rating[self.mask(TRAIN)])
+        if rating is None:
+            return np.ones(1, np.float32)
+        levels = np.unique(rating[self.mask(TRAIN)])
+        if len(levels) <= MAX_LEVELS:
+            return levels
+        shares = np.arange(MAX_LEVELS) / MAX_LEVELS
+        return np.unique(np.quantile(rating[self.mask(TRAIN)], shares, method="lower"))
 
     @cached_property
     def item_attributes(self) -> dict[str, Attribute]:
@@ -149,10 +160,5 @@ def fingerprint(interactions: Interactions) -> str:
         column = getattr(interactions, name)
         digest.update(f"{name}:{'none' if column is None else f'{column.dtype.str}:{len(column)}'};".encode())
         if column is not None:
-            digest.update(np.ascontiguousarray(column))
+            digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
-
-
-def empty_ids() -> pa.StringArray:
-    """No ids."""
-    return pa.array([], pa.string())

@@ -70,12 +70,12 @@ class Rows:
         self.item_ids, order, rank = _sorted_ids(self.item_ids)
         self.columns["item"] = gather(rank, self.item)
         self.domain = None if self.domain is None else self.domain[order]
-        position = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
+        position: NDArray[Any] = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
         shape = (max(1, len(self.user_ids)), max(1, len(self.item_ids)))
         table = sparse.coo_array((position, (self.columns.pop("user"), self.columns.pop("item"))), shape=shape)
         table.has_canonical_format = True  # repeated pairs are wanted; scipy would add up their values
         del position
-        by_user = table.tocsr()
+        by_user: Any = table.tocsr()
         del table
         by_user.sort_indices()
         for name, column in self.columns.items():
@@ -116,18 +116,41 @@ def count(codes: Codes, size: int) -> NDArray[np.int64]:
     return total
 
 
+def distinct(codes: Codes) -> int:
+    """How many different codes there are."""
+    return int((count(codes, int(codes.max(initial=-1)) + 1) > 0).sum())
+
+
 def offsets(degree: NDArray[np.int64]) -> NDArray[np.int64]:
     """(rows + 1,) where each row of the given length begins."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(degree)])
 
 
-def noise(rows: Rows, seed: int) -> NDArray[np.uint64]:
+def order_within(crow: NDArray[np.int64], key: NDArray[Any]) -> NDArray[np.int64]:
+    """(N,) rows by (user, key), equal keys in the order of the rows; rows lie sorted by user, `crow` says where.
+
+    Where they fit into 63 bits, user, key and place are sorted as one word: ten times faster than sorting indices.
+    """
+    degree = np.diff(crow)
+    place = np.arange(crow[0], crow[-1]) - np.repeat(crow[:-1], degree)
+    low = key.min(initial=0)
+    bits = [int(top).bit_length() for top in (len(degree), int(key.max(initial=0)) - int(low), degree.max(initial=0))]
+    user = np.repeat(np.arange(len(degree)), degree)
+    if sum(bits) > 63:
+        return np.lexsort((key, user))
+    word = (user << (bits[1] + bits[2])) | ((key.astype(np.int64) - int(low)) << bits[2]) | place
+    word.sort()
+    rows: NDArray[np.int64] = np.repeat(crow[:-1] - crow[0], degree) + (word & ((1 << bits[2]) - 1))
+    return rows
+
+
+def noise(rows: Rows, seed: int) -> NDArray[np.uint32]:
     """(N,) a random number for each row: a hash of the seed and the two raw ids, so the order of rows is no matter."""
     user, item = (pd.util.hash_array(np.asarray(ids, object)) for ids in (rows.user_ids, rows.item_ids))
     user = _mix(user + np.uint64(seed % 2**64))
-    out = np.empty(len(rows), np.uint64)
+    out = np.empty(len(rows), np.uint32)
     for block in blocks(len(rows)):
-        out[block] = _mix(user[rows.user[block]] ^ item[rows.item[block]])
+        out[block] = _mix(user[rows.user[block]] ^ item[rows.item[block]]) >> np.uint64(32)
     return out
 
 

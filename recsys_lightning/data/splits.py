@@ -8,12 +8,13 @@ them: ties of time are then broken by the raw item id, and the split does not de
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lightning.data.rows import BLOCK, Codes, count, offsets
+from recsys_lightning.data.rows import BLOCK, Codes, count, offsets, order_within
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import SPLITS, TEST, TRAIN, VAL
 
@@ -22,7 +23,7 @@ _TRAIN, _VAL, _TEST = (SPLITS.index(name) for name in (TRAIN, VAL, TEST))
 
 
 def global_time(timestamp: NDArray[np.int64] | None, val: float, test: float) -> Labels:
-    """The newest rows of all to test, the newest of the rest to val. Rows of the very time of a cut go to the later part.
+    """The newest rows of all to test, the newest of the rest to val; rows of the very time of a cut go to the later.
 
     Raises:
         InputError: there are no timestamps, or they are too coarse to cut.
@@ -68,7 +69,7 @@ def leave_last_out(user: Codes, time: NDArray[np.int64] | None, val: float, test
     return _hold_out(user, time, val, test)
 
 
-def random(user: Codes, noise: NDArray[np.uint64], val: float, test: float) -> Labels:
+def random(user: Codes, noise: NDArray[np.uint32], val: float, test: float) -> Labels:
     """Random rows of each user to test and val: those with the largest random numbers.
 
     Shares are rounded down to whole rows, but a user with three rows or more gives at least one to each part asked for.
@@ -82,7 +83,7 @@ def random(user: Codes, noise: NDArray[np.uint64], val: float, test: float) -> L
     return _hold_out(user, noise, val, test)
 
 
-def official(user: Codes, label: Labels | None, noise: NDArray[np.uint64], val: float) -> Labels:
+def official(user: Codes, label: Labels | None, noise: NDArray[np.uint32], val: float) -> Labels:
     """The publisher's split; where it has no val part, one is cut out of its train part as `random` does it.
 
     Raises:
@@ -110,7 +111,7 @@ def _hold_out(user: Codes, key: NDArray[Any], val: float, test: float) -> Labels
     labels = np.empty(len(user), np.int8)
     for first, last in _user_blocks(crow):
         rows = slice(crow[first], crow[last])
-        order = np.lexsort((key[rows], user[rows]))
+        order = order_within(crow[first : last + 1], key[rows])
         end = np.repeat(crow[first + 1 : last + 1], degree[first:last])
         from_end = end - np.arange(rows.start, rows.stop)  # 1 for a user's last row
         in_test = np.repeat(tests[first:last], degree[first:last])
@@ -141,4 +142,4 @@ def _user_blocks(crow: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Ranges of whole users with about a block of rows each."""
     edges = np.unique(np.searchsorted(crow, np.arange(0, crow[-1], BLOCK)))
     edges = np.append(edges[edges < len(crow) - 1], len(crow) - 1)
-    return ((int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return ((int(a), int(b)) for a, b in pairwise(edges))

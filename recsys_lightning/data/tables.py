@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import warnings
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recsys_lightning.data import convert, frames
-from recsys_lightning.data.delimited import File, SuspectError, Text, look, require_columns, require_file
+from recsys_lightning.data.checks import File, require_columns, require_file
+from recsys_lightning.data.delimited import SuspectError, Text, look
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.errors import InputError
 
-Frame = pd.DataFrame | pa.Table
-Locate = Callable[[Sequence[int]], list[int]]
+Frame: TypeAlias = pd.DataFrame | pa.Table
+Locate: TypeAlias = Callable[[Sequence[int]], list[int]]
+OnBad: TypeAlias = Literal["error", "drop"]
 _BLOCK_ROWS = 1 << 18
 _PARQUET = (".parquet", ".pq")
 
@@ -65,7 +68,7 @@ def read_interactions(
     names: Sequence[str] | None = None,
     encoding: str = "utf-8",
     quoting: bool = True,
-    on_bad: Literal["error", "drop"] = "error",
+    on_bad: OnBad = "error",
 ) -> Interactions:
     """Read interactions; nothing is filtered, duplicates and the order of rows stay.
 
@@ -84,8 +87,8 @@ def read_interactions(
     """
     if isinstance(table, pd.DataFrame | pa.Table):
         arrow = frames.to_arrow(table, columns.used)
-        feed = partial(arrow.to_batches, _BLOCK_ROWS)
-        return _build("the table", columns, feed, _starts_iso(arrow, columns), _same, "row", on_bad)
+        blocks = partial(arrow.to_batches, _BLOCK_ROWS)
+        return _build(_Feed("the table", blocks, _starts_iso(arrow, columns)), columns, on_bad)
     if isinstance(table, Path) and table.suffix in _PARQUET:
         return _read_parquet(table, columns, on_bad)
     text = look(table, separator=separator, names=names, encoding=encoding, quoting=quoting)
@@ -125,7 +128,30 @@ def positions(user: NDArray[np.int32]) -> NDArray[np.int64]:
     return place
 
 
-def _read_text(text: Text, columns: Columns, on_bad: Literal["error", "drop"]) -> Interactions:
+@dataclass(frozen=True)
+class _Feed:
+    """A table as blocks of rows.
+
+    Attributes:
+        where: the table, for messages.
+        blocks: reads it from the start.
+        iso: whether times are texts of ISO 8601 dates.
+        unit: what numbers of rows are called, `row` or `line`.
+        locate: turns positions of rows into these numbers.
+        skipped: lines that `blocks` left out, once it is read.
+        locate_skipped: turns these into line numbers.
+    """
+
+    where: str
+    blocks: Callable[[], Iterable[pa.RecordBatch]]
+    iso: bool
+    unit: str = "row"
+    locate: Locate = list
+    skipped: Sequence[int] = ()
+    locate_skipped: Locate = list
+
+
+def _read_text(text: Text, columns: Columns, on_bad: OnBad) -> Interactions:
     used, where = columns.used, str(text.file)
     iso, whole = False, True
     if columns.timestamp:
@@ -142,62 +168,48 @@ def _read_text(text: Text, columns: Columns, on_bad: Literal["error", "drop"]) -
     }
     try:
         typed = partial(text.blocks, {column: kinds[role] for role, column in used.items()})
-        return _build(where, columns, typed, iso, text.lines, "line", on_bad)
+        return _build(_Feed(where, typed, iso, "line", text.lines), columns, on_bad)
     except SuspectError:
         pass
     skipped: array[int] = array("q")
     careful = partial(text.blocks, dict.fromkeys(used.values(), pa.string()), skipped)
-
-    def locate(rows: Sequence[int]) -> list[int]:
-        return text.lines(rows, skipped)
-
+    locate = partial(text.lines, skipped=skipped)
     try:
-        return _build(where, columns, careful, iso, locate, "line", on_bad, skipped, text.physical)
+        return _build(_Feed(where, careful, iso, "line", locate, skipped, text.physical), columns, on_bad)
     except SuspectError as error:
         raise InputError(f"{where} cannot be read as columns separated by {text.separator!r}: {error}") from None
 
 
-def _read_parquet(path: Path, columns: Columns, on_bad: Literal["error", "drop"]) -> Interactions:
+def _read_parquet(path: Path, columns: Columns, on_bad: OnBad) -> Interactions:
     require_file(path)
+    used = list(columns.used.values())
     try:
         file = pq.ParquetFile(path)
-        require_columns(str(path), list(columns.used.values()), file.schema_arrow.names)
+        require_columns(str(path), used, file.schema_arrow.names)
         frames.require_id_types(str(path), file.schema_arrow, columns.used)
-        feed = partial(file.iter_batches, _BLOCK_ROWS, columns=list(columns.used.values()))
-        head = pa.Table.from_batches([next(feed())]) if file.metadata.num_rows else file.schema_arrow.empty_table()
-        return _build(str(path), columns, feed, _starts_iso(head, columns), _same, "row", on_bad)
+        blocks = partial(file.iter_batches, _BLOCK_ROWS, columns=used)
+        iso = any(_starts_iso(head, columns) for head in islice(file.iter_batches(1, columns=used), 1))
+        return _build(_Feed(str(path), blocks, iso), columns, on_bad)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is not a Parquet file, or is cut off or damaged: {error}") from None
 
 
-def _build(
-    where: str,
-    columns: Columns,
-    feed: Callable[[], Iterator[pa.RecordBatch]],
-    iso: bool,
-    locate: Locate,
-    unit: str,
-    on_bad: Literal["error", "drop"],
-    skipped: Sequence[int] = (),
-    locate_skipped: Locate | None = None,
-) -> Interactions:
-    builder = _Builder(columns, iso)
-    for block in feed():
+def _build(feed: _Feed, columns: Columns, on_bad: OnBad) -> Interactions:
+    builder = _Builder(columns, feed.iso)
+    for block in feed.blocks():
         builder.add(block)
-    faults = []
-    if len(builder.faults):
-        faults.append(builder.faults.sentences(locate, unit))
-    if skipped and locate_skipped:
+    faults = [builder.faults.sentences(feed.locate, feed.unit)] if len(builder.faults) else []
+    if feed.skipped:
         ragged = convert.Faults()
-        ragged.add("the number of columns is not that of the first line", np.asarray(skipped, np.int64))
-        faults.append(ragged.sentences(locate_skipped, unit))
-    total, kept = builder.rows + len(skipped), len(builder)
-    told = f"{where}: {total - kept:,} of {total:,} rows cannot be used: {'; '.join(faults)}."
+        ragged.add("the number of columns is not that of the first line", np.asarray(feed.skipped, np.int64))
+        faults.append(ragged.sentences(feed.locate_skipped, feed.unit))
+    total, kept = builder.rows + len(feed.skipped), len(builder)
+    told = f"{feed.where}: {total - kept:,} of {total:,} rows cannot be used: {'; '.join(faults)}."
     if faults and on_bad == "error":
         raise InputError(f"{told} Mend them, or set on_bad to drop to leave these rows out.")
     if kept == 0:
-        raise InputError(told if faults else f"{where} holds no rows.")
-    made = builder.finish(where, locate, unit)
+        raise InputError(told if faults else f"{feed.where} holds no rows.")
+    made = builder.finish(feed)
     if faults:
         warnings.warn(f"{told} They were dropped.", stacklevel=4)
     return made
@@ -212,7 +224,9 @@ class _Builder:
         self._units = convert.Faults()
         self._codes = {role: convert.Codes() for role in ("user_id", "item_id", "domain") if role in self._used}
         self._rating = convert.Growing(np.float32)
-        self._whole = {role: convert.Growing(np.int64) for role in ("timestamp", "order") if role in self._used}
+        self._whole: dict[str, convert.Growing[np.int64]] = {
+            role: convert.Growing(np.int64) for role in ("timestamp", "order") if role in self._used
+        }
 
     def __len__(self) -> int:
         return self._kept
@@ -230,19 +244,21 @@ class _Builder:
         self.rows += len(block)
         self._kept += len(block) if good is None else int(good.sum())
 
-    def finish(self, where: str, locate: Locate, unit: str) -> Interactions:
+    def finish(self, feed: _Feed) -> Interactions:
         if len(self._units) > 1:
             raise InputError(
-                f"{where}: column {self._used['timestamp']!r} mixes units of time: "
-                f"{self._units.sentences(locate, unit)}. Bring them to one unit."
+                f"{feed.where}: column {self._used['timestamp']!r} mixes units of time: "
+                f"{self._units.sentences(feed.locate, feed.unit)}. Bring them to one unit."
             )
         user, user_ids = self._codes["user_id"].finish()
         item, item_ids = self._codes["item_id"].finish()
         whole = {role: column.finish() for role, column in self._whole.items()}
-        if "timestamp" in whole and (unit := next(iter(self._units), convert.UNITS[0])) != convert.UNITS[0]:
-            whole["timestamp"] //= 1000 ** convert.UNITS.index(unit)
+        if "timestamp" in whole and len(self._units):
+            whole["timestamp"] //= 1000 ** convert.UNITS.index(next(iter(self._units)))
         rating = self._rating.finish() if "rating" in self._used else None
-        made = Interactions(user, item, user_ids, item_ids, rating=rating, **whole)
+        made = Interactions(
+            user, item, user_ids, item_ids, rating, timestamp=whole.get("timestamp"), order=whole.get("order")
+        )
         if "domain" not in self._used:
             return made
         row_domain, names = self._codes["domain"].finish()
@@ -293,12 +309,8 @@ def _with_domains(whole: Interactions, row_domain: NDArray[np.integer[Any]], dom
     return replace(whole, domain=domain, domains=tuple(domains))
 
 
-def _starts_iso(head: pa.Table, columns: Columns) -> bool:
+def _starts_iso(head: pa.Table | pa.RecordBatch, columns: Columns) -> bool:
     """Whether the first time of a table is an ISO 8601 text."""
     if columns.timestamp is None or head.num_rows == 0:
         return False
     return convert.looks_iso(str(head.column(columns.timestamp)[0].as_py()))
-
-
-def _same(rows: Sequence[int]) -> list[int]:
-    return list(rows)

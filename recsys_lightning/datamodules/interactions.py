@@ -21,11 +21,6 @@ SCORES_PER_BATCH = 1 << 24
 """Evaluation ranks so many (user, item) scores at a time unless told otherwise: 64 MiB of float32."""
 
 
-def data_root() -> Path:
-    """The folder of raw data sets: the environment variable RECSYS_DATA, or `data`."""
-    return Path(os.environ.get("RECSYS_DATA", "data"))
-
-
 class InteractionsDataModule(LightningDataModule):
     """Prepared interactions as resident views and loaders of index batches.
 

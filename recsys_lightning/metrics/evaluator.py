@@ -13,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
 from recsys_lightning.batches import RankingBatch
 from recsys_lightning.metrics import lists, ranking
 from recsys_lightning.metrics.ranking import NO_ITEM, Ranked, find_hits, mask, pair_keys, tie_priority, top_k
-from recsys_lightning.metrics.sampling import keep_sample
+from recsys_lightning.metrics.sampling import Candidates
 
 ACCURACY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "recall": ranking.recall,
@@ -25,7 +25,7 @@ ACCURACY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 """Metrics of hits and numbers of relevant items, by the name they are logged under."""
 
-USERS_AT_ONCE = 65_536
+USERS_AT_ONCE = 8_192
 """Per-user values are computed for so many users at a time, which bounds the memory of `compute`."""
 
 
@@ -93,7 +93,7 @@ class RankingMetrics(Metric):
         self.num_items = num_items
         self.num_users = num_users
         self.sampled = sampled
-        self.seed = seed
+        self.candidates = Candidates(num_items, sampled, seed) if sampled else None
         self.register_buffer("priority", tie_priority(num_items, seed), persistent=False)
         self.register_buffer("popularity", popularity.long(), persistent=False)
         self.register_buffer("genres", genres, persistent=False)
@@ -140,9 +140,9 @@ class RankingMetrics(Metric):
         relevant = pair_keys(batch.relevant, self.num_items)
         hits = find_hits(item, relevant, self.num_items)
         sampled_hits = hits[:, :0]
-        if self.sampled:
+        if self.candidates is not None:
             seen = pair_keys(batch.seen, self.num_items)
-            keep_sample(scores, batch.user, seen, relevant, self.sampled, self.seed, self.priority)
+            self.candidates.keep(scores, batch.user, seen, relevant)
             sampled_hits = find_hits(top_k(scores, self.k[-1], self.priority).item, relevant, self.num_items)
         num_relevant = torch.bincount(relevant // self.num_items, minlength=len(scores))
         users = _Users(

@@ -75,14 +75,15 @@ def popularity_lift(listed: Tensor, profile: Tensor) -> Tensor:
 
     Mean over users of the popularity of their list, divided by the mean over the same users of the popularity of their
     profile, minus 1 (group average popularity; Abdollahpouri et al., RMSE 2019). Users without list or profile are left
-    out.
+    out. NaN where no profile holds an item that train knows.
 
     Args:
         listed: (B,) mean popularity of each list, NaN for an empty one.
         profile: (B,) mean popularity of each profile, NaN for an empty one.
     """
     both = ~(listed.isnan() | profile.isnan())
-    return listed[both].mean() / profile[both].mean() - 1
+    usual = profile[both].mean()
+    return torch.where(usual > 0, listed[both].mean() / usual - 1, torch.nan)
 
 
 def _list_mean(item: Tensor, value: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from recsys_lightning.errors import NonFiniteError
+
 NO_ITEM = -1
 """What a list holds where there is nothing left to recommend."""
 
 
-class NonFiniteScores(ArithmeticError):
+class NonFiniteScores(NonFiniteError):
     """A model scored an item with NaN or +inf, so that its ranking means nothing."""
 
 
@@ -68,7 +70,7 @@ def top_k(scores: Tensor, k: int, priority: Tensor) -> Ranked:
     next_value = value[:, length:]
     value, item = value[:, :length], item[:, :length]
     last = value[:, -1:]
-    # Which items share the last place is arbitrary so far, unless that score is above the next one's.
+    # Where the last place and the next one tie, `_largest` chose among the equal items at will.
     cut = ((last == next_value) & (last > -torch.inf)).any(1).nonzero()[:, 0]
     if len(cut):
         value[cut], item[cut] = _settle_last_place(scores[cut], value[cut], item[cut], priority)
@@ -96,9 +98,9 @@ def _check(score: Tensor, row: Tensor) -> None:
 def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest values of each row, downwards, and their columns; arbitrary ones among equals.
 
-    The k blocks of columns with the largest maxima hold k largest values: an element outside them that was larger
-    than one taken would be exceeded or equalled by the k maxima. One sweep for the maxima is several times cheaper
-    than `topk` on whole rows, which then sees the k blocks only.
+    The k blocks of columns with the largest maxima hold k largest values: whatever lies elsewhere is at most the
+    maximum of its block, and so at most each of these k maxima. One sweep for the maxima is several times cheaper than
+    `topk` on whole rows, which then sees the k blocks only.
     """
     num_rows, num_columns = values.shape
     depth = isqrt(num_columns // (4 * k))  # balances the number of blocks with the size of the k blocks
@@ -121,14 +123,8 @@ def _settle_last_place(scores: Tensor, value: Tensor, item: Tensor, priority: Te
     last = value[:, -1:]
     nobody = -scores.shape[1]
     urgency, candidate = _largest(torch.where(scores == last, -priority, nobody), length)
-    values = torch.cat(
-        [
-            value.masked_fill(value == last, -torch.inf),
-            torch.where(urgency > nobody, last, -torch.inf),
-        ],
-        1,
-    )
-    return _in_order(values, torch.cat([item, candidate], 1), priority, length)
+    above, shared = value.masked_fill(value == last, -torch.inf), torch.where(urgency > nobody, last, -torch.inf)
+    return _in_order(torch.cat([above, shared], 1), torch.cat([item, candidate], 1), priority, length)
 
 
 def _in_order(value: Tensor, item: Tensor, priority: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -7,45 +7,66 @@ KDD 2020), so they never go without their name.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from recsys_lightning.metrics.ranking import top_k
+from recsys_lightning.metrics.ranking import find_hits
 
 
-def keep_sample(
-    scores: Tensor, user: Tensor, seen: Tensor, relevant: Tensor, count: int, seed: int, priority: Tensor
-) -> None:
-    """Keep the scores of relevant items and of `count` random items neither seen nor relevant; all others become -inf.
+class Candidates(nn.Module):
+    """Draws random items for users: the same ones for every model, batch size, device and number of processes.
 
-    Which items are drawn depends on seed, user and what is seen and relevant only: it is the same for every model,
-    batch size, device and number of processes. All of them are drawn where there are less than `count`.
+    A seeded random permutation of the items is walked by each user from a start and with a stride of their own, until
+    enough items are found. As strides have no common factor with I, nothing comes twice; over seeds, each user's items
+    are a uniform random set.
 
     Args:
-        scores: (B, I), contiguous, changed in place.
-        user: (B,).
-        seen: keys of the seen pairs, see `ranking.pair_keys`.
-        relevant: keys of the relevant pairs.
-        count: m.
+        num_items: I.
+        count: m, items drawn for each user.
         seed: of the draw.
-        priority: (I,) settles equal random numbers, see `ranking.tie_priority`.
     """
-    luck = noise(user, scores.shape[1], seed)
-    luck.view(-1)[torch.cat([seen, relevant])] = -torch.inf
-    drawn = top_k(luck, count, priority).item
-    flat = scores.view(-1)
-    of_relevant = flat[relevant]
-    of_drawn = scores.gather(1, drawn.clamp(min=0)).masked_fill(drawn < 0, -torch.inf)
-    scores.fill_(-torch.inf)
-    scores.scatter_reduce_(1, drawn.clamp(min=0), of_drawn, "amax")  # empty slots point at item 0 and must not erase it
-    flat[relevant] = of_relevant
 
+    order: Tensor
+    strides: Tensor
 
-def noise(user: Tensor, num_items: int, seed: int) -> Tensor:
-    """Random numbers (B, I), float32 in [0, 1): a pure function of (seed, user, item), not of a generator's state."""
-    item = torch.arange(num_items, device=user.device)
-    of_seed = _mix(torch.tensor([seed & 0x7FFFFFFF], device=user.device))
-    mixed = _mix(_mix(_mix(user.long() + 1) ^ of_seed)[:, None] ^ _mix(item + 0x5BD1E995))
-    return mixed.float().div_(2**32).clamp_(max=1 - 2**-24)
+    def __init__(self, num_items: int, count: int, seed: int) -> None:
+        super().__init__()
+        self.num_items = num_items
+        self.count = count
+        self.seed = seed & 0x7FFFFFFF
+        steps = torch.arange(1, num_items + 1)
+        order = torch.randperm(num_items, generator=torch.Generator().manual_seed(self.seed ^ 0x2545F491))
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("strides", steps[steps.gcd(steps.new_tensor(num_items)) == 1], persistent=False)
+
+    def walk(self, user: Tensor, length: int) -> Tensor:
+        """The first items that each user comes by, (B, length), no two of them alike; length is at most I."""
+        key = _mix(user.long() + 1) ^ _mix(torch.full_like(user, self.seed, dtype=torch.long))
+        start, stride = _mix(key), self.strides[_mix(key ^ 0x5BD1E995) % len(self.strides)]
+        steps = torch.arange(length, device=user.device)
+        walked: Tensor = self.order[(start[:, None] + stride[:, None] * steps) % self.num_items]
+        return walked
+
+    def keep(self, scores: Tensor, user: Tensor, seen: Tensor, relevant: Tensor) -> None:
+        """Keep the scores of relevant items and of m others that are not seen either; the rest become -inf.
+
+        All others stay where there are less than m.
+
+        Args:
+            scores: (B, I), contiguous, changed in place.
+            user: (B,).
+            seen: keys of the seen pairs, see `ranking.pair_keys`.
+            relevant: keys of the relevant pairs.
+        """
+        barred = torch.cat([seen, relevant]).sort().values
+        most = int(torch.bincount(barred // self.num_items, minlength=1).max())  # so many may be passed over
+        item = self.walk(user, min(self.count + most, self.num_items))
+        free = ~find_hits(item, barred, self.num_items)
+        drawn = free & (free.cumsum(1) <= self.count)
+        flat = scores.view(-1)
+        of_drawn = scores.gather(1, item).masked_fill(~drawn, -torch.inf)
+        of_relevant = flat[relevant]
+        scores.fill_(-torch.inf).scatter_(1, item, of_drawn)
+        flat[relevant] = of_relevant
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class ClosedForm(Recommender):
 
     def score(self, u: Tensor, i: Tensor) -> Tensor:
         """Entries of score rows (..., I) at items (..., 1) -> (...)."""
-        _, i = torch.broadcast_tensors(u[..., :1], i)
+        _, i = torch.broadcast_tensors(u[..., :1], i)  # type: ignore[no-untyped-call]
         return u.expand(*i.shape[:-1], -1).gather(-1, i).squeeze(-1)
 
     def cross(self, u: Tensor, i: Tensor) -> Tensor:

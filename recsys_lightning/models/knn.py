@@ -57,7 +57,10 @@ class ItemKNN(ClosedForm):
         count = min(self.neighbours, self.num_items)
         nearest = []
         for item in blocks(self.num_items, BLOCK, views.device):
-            cosine = cooccurrence(views, item).T / (norm[item, None] * norm + self.shrinkage).clamp(min=1e-12)
+            cosine = cooccurrence(views, item).T.contiguous()
+            cosine /= (norm[item, None] * norm + self.shrinkage).clamp_(
+                min=1.0
+            )  # below 1 only where there are no users
             cosine[torch.arange(len(item), device=item.device), item] = 0.0
             nearest.append(cosine.topk(count))
         similarity = torch.cat([top.values for top in nearest]).flatten()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.functional import embedding
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
@@ -46,32 +47,32 @@ def adjacency(dtype: torch.dtype) -> Callable[[Views], Adjacency]:
 
 
 class Propagate(Function):
-    """Mean of the embeddings after 0..layers propagations, in Horner's form: x <- e + A x.
+    """The mean of e, A e, ..., A^layers e.
 
-    The mean is a polynomial of a symmetric matrix, so the gradient is the same function of the incoming gradient:
-    nothing is stored, and no matrix is transposed.
+    It is a polynomial of a symmetric matrix, so its gradient is the same function of the incoming gradient: nothing
+    is stored between the two, and no matrix is transposed.
     """
 
     @staticmethod
-    def forward(ctx: Any, user: Tensor, item: Tensor, adjacency: Adjacency, layers: int) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, user: Tensor, item: Tensor, matrix: Adjacency, layers: int) -> tuple[Tensor, Tensor]:
         """Embeddings (U, D), (I, D) -> their smoothed selves."""
-        ctx.adjacency, ctx.layers = adjacency, layers
-        return horner(user, item, adjacency, layers)
+        ctx.matrix, ctx.layers = matrix, layers
+        return propagate(user, item, matrix, layers)
 
     @staticmethod
     def backward(ctx: Any, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """The same again."""
-        return *horner(user, item, ctx.adjacency, ctx.layers), None, None
+        return *propagate(user.to_dense(), item.to_dense(), ctx.matrix, ctx.layers), None, None
 
 
-def horner(user: Tensor, item: Tensor, adjacency: Adjacency, layers: int) -> tuple[Tensor, Tensor]:
-    """(e + A e + ... + A^layers e) / (layers + 1)."""
+def propagate(user: Tensor, item: Tensor, matrix: Adjacency, layers: int) -> tuple[Tensor, Tensor]:
+    """(e + A e + ... + A^layers e) / (layers + 1) by Horner's rule, x <- e + A x, which needs no list of layers."""
     u, i = user, item
     for _ in range(layers):
-        u, i = adjacency(u, i)
+        u, i = matrix(u, i)
         u += user
         i += item
-    return u / (layers + 1), i / (layers + 1)
+    return (u.div_(layers + 1), i.div_(layers + 1)) if layers else (u.clone(), i.clone())
 
 
 class LightGCN(MF):
@@ -103,3 +104,20 @@ class LightGCN(MF):
         """Propagate once over the graph."""
         matrix = views.derive(adjacency(self.user.dtype))
         return Embeddings(*Propagate.apply(self.user, self.item, matrix, self.layers))  # type: ignore[no-untyped-call]
+
+    # A batch reads few rows. Their gradients travel as rows up to `Propagate`, whose own gradient is dense: else each
+    # of the reads would fill, and each sum of two would add, a matrix of the size of the embeddings.
+
+    def users(self, state: Embeddings, user: Tensor) -> Tensor:
+        """Smoothed embeddings of users (B,) -> (B, D)."""
+        return embedding(user, state.user, sparse=True)
+
+    def items(self, state: Embeddings, item: Tensor | None = None) -> Tensor:
+        """Smoothed embeddings of items (...) -> (..., D), or of all (I, D)."""
+        return state.item if item is None else embedding(item, state.item, sparse=True)
+
+    def penalty(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
+        """Half the squared L2 norm of the embeddings e^(0) that a batch touches, divided by B; a scalar."""
+        users = embedding(user, self.user, sparse=True)
+        items = embedding(torch.cat([item, negative.flatten()]), self.item, sparse=True)
+        return (users.square().sum() + items.square().sum()) / (2 * len(user))

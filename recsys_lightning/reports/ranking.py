@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recsys_lightning.data.prepare import Step
+from recsys_lightning.data.audit import Future
+from recsys_lightning.data.filters import Step
 from recsys_lightning.reports.floors import Floor
 from recsys_lightning.reports.tables import markdown_table, text_table
 from recsys_lightning.schema import Schema
@@ -43,6 +44,7 @@ class RankingReport:
         floors: on the same split; may be empty.
         seconds: the test took.
         looked_at_test: whether test was run before training had ended.
+        future: what the split lets models know of the future; None where there are no timestamps.
     """
 
     model: str
@@ -55,6 +57,7 @@ class RankingReport:
     floors: Sequence[Floor]
     seconds: float
     looked_at_test: bool
+    future: Future | None
 
     def table(self) -> str:
         """The model beside the floors, at the first cut-off, for a terminal."""
@@ -68,6 +71,7 @@ class RankingReport:
         parts = [
             f"# {self.model} on {self.data}",
             f"Split: {self.split}. {int(self.results['test/users']):,} users tested. Fingerprint `{self.fingerprint}`.",
+            self._about_the_future(),
             "## Beside the floors",
             markdown_table(*self._comparison(), best=self._best()),
             *self._remarks(),
@@ -87,6 +91,15 @@ class RankingReport:
 
     def _best(self) -> list[str]:
         return [f"{name}@{self.k[0]}" for name in HIGHER_IS_BETTER]
+
+    def _about_the_future(self) -> str:
+        if self.future is None:
+            return "There are no timestamps: whether the split lets models look into the future cannot be told."
+        return (
+            f"Future-item rate {self.future.items:.1%} (items, on average, that first appear after a test interaction and "
+            f"can be recommended for it all the same); {self.future.history:.1%} of the test interactions are older than "
+            "some train interaction of the same user."
+        )
 
     def _remarks(self) -> list[str]:
         remarks = []

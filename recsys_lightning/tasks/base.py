@@ -44,6 +44,7 @@ class Task(LightningModule):
         super().__init__()
         self.schema: Schema | None = None
         self._trained = False
+        self._trained_steps = 0
         self._steps_of_tests: list[int] = []
 
     def build(self, schema: Schema) -> None:
@@ -92,7 +93,8 @@ class Task(LightningModule):
         else:
             self._refuse_other_data(saved, self.schema)
         self._refuse_other_network(checkpoint["state_dict"])
-        self._steps_of_tests = list(checkpoint.get("steps_of_tests", []))
+        self._steps_of_tests = list(checkpoint["steps_of_tests"])
+        self._trained_steps = checkpoint["global_step"]
         self._trained = True
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
@@ -103,6 +105,7 @@ class Task(LightningModule):
     def on_train_end(self) -> None:
         """From here on the parameters are worth testing."""
         self._trained = True
+        self._trained_steps = self.global_step
 
     def on_validation_start(self) -> None:
         """Refuse to validate what was never trained."""
@@ -112,7 +115,7 @@ class Task(LightningModule):
     def on_test_start(self) -> None:
         """Refuse to test what was never trained."""
         self._refuse_untrained("test")
-        self._steps_of_tests.append(self.trainer.global_step)
+        self._steps_of_tests.append(self._trained_steps)
 
     def on_predict_start(self) -> None:
         """Refuse to predict with what was never trained."""
@@ -121,8 +124,7 @@ class Task(LightningModule):
     @property
     def looked_at_test(self) -> bool:
         """Whether test was run before the training that led to these parameters had ended."""
-        last = self.trainer.global_step
-        return any(0 < step < last for step in self._steps_of_tests)
+        return any(step < self._trained_steps for step in self._steps_of_tests)
 
     def _refuse_untrained(self, verb: str) -> None:
         if self.needs_training and not self._trained:

@@ -13,7 +13,7 @@ from recsys_lightning.batches import PairBatch, RankingBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.losses import BPR, Loss
 from recsys_lightning.metrics.evaluator import PerUser, RankingMetrics
-from recsys_lightning.metrics.ranking import top_k
+from recsys_lightning.metrics.ranking import mask, top_k
 from recsys_lightning.models.base import Recommender, State
 from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.base import Task
@@ -97,13 +97,19 @@ class Ranking(Task):
 
     # Training
 
-    def on_fit_start(self) -> None:
-        """Refuse what cannot be trained, and take the train views."""
+    def setup(self, stage: str) -> None:
+        """Build the recommender; refuse to fit what cannot be trained, or to select by what must not select."""
+        super().setup(stage)
+        if stage != "fit":
+            return
         if not self.needs_training:
             name = type(self.recommender).__name__
             raise InputError(f"{name} is solved in closed form: there is nothing to fit. Use `recsys test` directly.")
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             self._refuse_unsound_monitor(getattr(callback, "monitor", None))
+
+    def on_fit_start(self) -> None:
+        """Take the train views."""
         self._take_views()
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
@@ -156,8 +162,8 @@ class Ranking(Task):
     def predict_step(self, batch: RankingBatch, batch_idx: int) -> TopItems:
         """The best unseen items of a batch of users."""
         scores = self.scores(batch)
-        scores[batch.seen[0], batch.seen[1]] = -torch.inf
-        ranked = top_k(scores, self.predict_k, self._priority())
+        mask(scores, batch.seen)
+        ranked = top_k(scores, self.predict_k, self.metrics.priority)
         return TopItems(batch.user, ranked.item, ranked.score)
 
     def on_validation_epoch_end(self) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from recsys_lightning.metrics.ranking import pair_keys, tie_priority
-from recsys_lightning.metrics.sampling import keep_sample, noise
+from recsys_lightning.metrics.ranking import pair_keys
+from recsys_lightning.metrics.sampling import Candidates
 
 INF = torch.inf
 
@@ -15,20 +16,31 @@ def kept(
     items = scores.shape[1]
     scores = scores.masked_fill(seen, -INF)
     keys = [pair_keys(table.nonzero().T, items) for table in (seen, relevant)]
-    keep_sample(scores, user, *keys, count=count, seed=5, priority=tie_priority(items))
+    Candidates(items, count, seed=5).keep(scores, user, *keys)
     return scores
 
 
-def test_noise_is_uniform_and_belongs_to_the_pair() -> None:
-    table = noise(torch.arange(300), 500, seed=1)
-    assert 0 <= table.min() and table.max() < 1
-    counts = torch.histc(table, bins=20, min=0, max=1)
-    expected = table.numel() / 20
-    assert ((counts - expected) ** 2 / expected).sum() < 45  # chi-square with 19 degrees of freedom, p = 0.0007
-    for a, b in [(table[1:], table[:-1]), (table[:, 1:], table[:, :-1])]:
-        assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].abs() < 0.01
-    assert torch.equal(noise(torch.tensor([17, 3], dtype=torch.int32), 500, seed=1), table[[17, 3]])
-    assert (noise(torch.arange(300), 500, seed=2) == table).float().mean() < 0.001
+@pytest.mark.parametrize("items", [1, 2, 30, 64, 101])
+def test_walks_never_come_to_an_item_twice(items: int) -> None:
+    walks = Candidates(items, 5, seed=0).walk(torch.arange(50), items)
+    assert torch.equal(walks.sort(1).values, torch.arange(items).expand(50, -1))
+
+
+def test_walks_belong_to_user_and_seed() -> None:
+    draw = Candidates(500, 5, seed=1)
+    walks = draw.walk(torch.arange(300), 20)
+    assert torch.equal(draw.walk(torch.tensor([17, 3], dtype=torch.int32), 20), walks[[17, 3]])
+    assert (Candidates(500, 5, seed=2).walk(torch.arange(300), 20) == walks).double().mean() < 0.02
+    assert (walks[1:] == walks[:-1]).double().mean() < 0.02
+
+
+def test_pairs_of_items_are_drawn_independently() -> None:
+    """Over users, any two of 101 items are drawn together as often as in random sets of 10."""
+    walks = Candidates(101, 10, seed=3).walk(torch.arange(20_000), 10)
+    drawn = torch.zeros(20_000, 101).scatter_(1, walks, 1.0)
+    together = (drawn.T @ drawn)[torch.triu(torch.ones(101, 101), 1).bool()] / 20_000
+    share = 10 * 9 / (101 * 100)
+    assert (together - share).abs().max() < 5.5 * (share / 20_000) ** 0.5
 
 
 def test_relevant_and_the_wanted_number_of_unseen_others_stay() -> None:

@@ -1,0 +1,166 @@
+"""What a person wants to know of a data set, as plain text of at most 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.sources import DATA_SETS, open_source
+from recsys_lightning.data.sources.base import Raw, Source
+from recsys_lightning.schema import SPLITS
+
+_WIDTH, _LABEL = 100, 16
+_BAR = 30
+
+
+def describe(source: Source) -> str:
+    """The card of a data set: where it comes from, its files and, where they are there, what is in them.
+
+    Raises:
+        InputError: the files are there but cannot be read.
+    """
+    card, folder = source.card, source.path("")
+    missing = [file for file in source.files() if not file.is_file()]
+    parts = [f"{source.name}: {card.title}", ""]
+    parts += _row("licence", card.licence)
+    parts += _row("about it", card.homepage)
+    parts += _row("folder", str(folder))
+    parts += _row("files", "")
+    read = {file.name: "" for file in source.files()}
+    for name, what in {**read, **card.files}.items():
+        file = folder / name
+        if file.is_file():
+            parts += _wrapped(f"{name}, {file.stat().st_size:,} bytes: {what}".rstrip(": "), "  ")
+        elif missing:
+            parts += _wrapped(f"{name}, not there: {what}".rstrip(": "), "  ")
+    if missing:
+        parts += ["", *_wrapped(f"To get it: {card.directions(folder)}", "")]
+    else:
+        parts += ["", *_content(source.read(), source)]
+    if card.notes:
+        parts += ["", "notes", *(line for note in card.notes for line in _wrapped(note, "  "))]
+    return "\n".join(line.rstrip() for line in parts)
+
+
+def catalogue(root: Path) -> str:
+    """A line for each data set that needs nothing but its name: name, whether it is there, title."""
+    sources = [open_source(name, root) for name in sorted(DATA_SETS)]
+    there = ["yes" if all(file.is_file() for file in source.files()) else "no" for source in sources]
+    rows = [("name", "there", "title"), *((s.name, yes, s.card.title) for s, yes in zip(sources, there, strict=True))]
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{name:<{width}}  {present:<5}  {title}" for name, present, title in rows)
+
+
+def _content(raw: Raw, source: Source) -> list[str]:
+    found = raw.interactions
+    users, items = len(np.unique(found.user)), len(np.unique(found.item))
+    lines = _row("interactions", f"{len(found):,}")
+    lines += _row("users", f"{users:,} ({_spread(np.bincount(found.user))} interactions each)")
+    lines += _row(f"items ({source.item_type})", f"{items:,} ({_spread(np.bincount(found.item))} interactions each)")
+    lines += _row("density", f"{len(found) / users / items:.4%}")
+    lines += _row("duplicates", _duplicates(found))
+    lines += _time(found)
+    if found.split is not None:
+        count = np.bincount(found.split, minlength=len(SPLITS))
+        named = ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, count, strict=True) if n)
+        lines += _row("official split", named)
+    if found.domain is not None:
+        lines += _domains(found)
+    lines += _ratings(found)
+    for title, table, ids in (
+        ("items", raw.items, found.item_ids.to_pandas()),
+        ("users", raw.users, found.user_ids.to_pandas()),
+    ):
+        if len(table.columns):
+            lines += ["", *_attributes(title, table.reindex(pd.Index(ids)), source.attributes)]
+    return lines
+
+
+def _spread(degree: np.ndarray) -> str:
+    degree = degree[degree > 0]
+    return f"{degree.min():,} to {degree.max():,}, median {int(np.median(degree)):,}"
+
+
+def _duplicates(found: Interactions) -> str:
+    distinct = len(np.unique(found.user.astype(np.int64) * found.num_items + found.item))
+    repeated = len(found) - distinct
+    return f"{repeated:,} rows repeat a pair of user and item; {distinct:,} distinct pairs" if repeated else "none"
+
+
+def _time(found: Interactions) -> list[str]:
+    if found.timestamp is not None:
+        first, last = (datetime.fromtimestamp(int(t), UTC) for t in (found.timestamp.min(), found.timestamp.max()))
+        return _row("time", f"{first:%Y-%m-%d} to {last:%Y-%m-%d} (UTC)")
+    if found.order is not None:
+        return _row("time", "no clock; the order within each user is known")
+    return _row("time", "none, and no order")
+
+
+def _domains(found: Interactions) -> list[str]:
+    assert found.domain is not None
+    lines, of_row = [], found.domain[found.item]
+    members = []
+    for code, name in enumerate(found.domains):
+        rows = of_row == code
+        members.append(np.unique(found.user[rows]))
+        items = int((found.domain[np.unique(found.item)] == code).sum())
+        lines += _row(
+            f"domain {name}", f"{int(rows.sum()):,} interactions, {len(members[-1]):,} users, {items:,} items"
+        )
+    shared = np.bincount(np.concatenate(members))
+    return lines + _row("shared users", f"{int((shared > 1).sum()):,} have interactions in more than one domain")
+
+
+def _ratings(found: Interactions) -> list[str]:
+    if found.rating is None:
+        return _row("ratings", "none (implicit feedback)")
+    values, count = np.unique(found.rating, return_counts=True)
+    mean = f"mean {found.rating.mean(dtype=np.float64):.2f}"
+    if len(values) > 12:
+        quarters = np.percentile(found.rating, [0, 25, 50, 75, 100])
+        names = ("least", "quarter", "median", "three quarters", "most")
+        shown = ", ".join(f"{name} {value:,.10g}" for name, value in zip(names, quarters, strict=True))
+        return _row("ratings", f"{len(values):,} distinct values, {mean}; {shown}")
+    lines = _row("ratings", mean)
+    for value, n in zip(values, count, strict=True):
+        bar = "#" * round(_BAR * n / count.max())
+        lines.append(f"  {value:>{_LABEL - 4}g}  {n:>12,}  {n / len(found):>6.1%}  {bar}")
+    return lines
+
+
+def _attributes(title: str, table: pd.DataFrame, nodes: dict[str, str]) -> list[str]:
+    lines = [f"{title + ' table':<{_LABEL + 12}}{'known of':>10}{'distinct':>10}  examples"]
+    for name, values in table.items():
+        if values.map(lambda value: isinstance(value, list)).any():
+            known = values[values.map(lambda value: isinstance(value, list) and len(value) > 0)]
+            flat = known.explode()
+        else:
+            known = flat = values[values.notna() & (values.astype(str) != "")]
+        examples = flat.value_counts().index[:3]
+        share = f"{len(known) / max(len(table), 1):.1%}"
+        label = f"  {name}" + (f" -> {nodes[str(name)]}" if name in nodes else "")
+        shown = ", ".join(f"{value:.10g}" if isinstance(value, float) else str(value) for value in examples)
+        line = f"{label:<{_LABEL + 12}}{share:>10}{flat.nunique():>10,}  {shown}"
+        lines.append(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")
+    return lines
+
+
+def _row(label: str, text: str) -> list[str]:
+    lines = textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{label if place == 0 else '':<{_LABEL}}{line}" for place, line in enumerate(lines)]
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,118 @@
+"""MovieTweetings: film ratings found in tweets, with films described by Wikidata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from recsys_lightning.data.attributes import empty, read_attributes
+from recsys_lightning.data.sources.base import Card, Raw, Source
+from recsys_lightning.data.tables import Columns, read_interactions
+
+_HOMEPAGE = "https://github.com/sidooms/MovieTweetings"
+_JOINED = Card(
+    title="MovieTweetings 100K, 5-core, joined to Wikidata films",
+    licence="ratings: MIT (Simon Dooms); film facts: CC0 1.0 (Wikidata)",
+    homepage=_HOMEPAGE,
+    files={
+        "ratings.csv.gz": "user, imdb, rating 0-10, timestamp; ascending in time",
+        "movies.csv.gz": "one film a row, lists separated by a comma and a space",
+    },
+    notes=(
+        "This is the sample that lies in the project itself; data/make_sample.py makes it.",
+        "IMDb numbers are written without leading zeros, unlike in the raw files.",
+        "Ratings were found from 2013-02 to 2013-09.",
+        "Where Wikidata has two films for one IMDb number, the first one is used.",
+    ),
+)
+_RAW = Card(
+    title="MovieTweetings 100K snapshot, as published",
+    licence="MIT (Simon Dooms)",
+    homepage=_HOMEPAGE,
+    url="https://github.com/sidooms/MovieTweetings/archive/refs/heads/master.zip",
+    inside="MovieTweetings-master/snapshots/100K",
+    files={
+        "ratings.dat": "user::imdb::rating 0-10::unix time",
+        "movies.dat": "imdb::Title (Year)::Genre|Genre, UTF-8",
+    },
+    notes=("IMDb numbers have seven digits with leading zeros.",),
+)
+_LISTS = {"genres", "directors", "writers", "cast", "countries", "languages"}
+
+
+class MovieTweetings(Source):
+    """MovieTweetings.
+
+    Args:
+        root: the data root.
+        variant: `joined` is the sample of 66,519 ratings with directors and writers; `raw` the 100,000 ratings as
+            published, with titles and genres only.
+    """
+
+    name = "movietweetings"
+    folder = "movietweetings"
+    card = _JOINED
+    item_type = "movie"
+    variants = {"movietweetings": {}, "movietweetings-raw": {"variant": "raw"}}  # noqa: RUF012
+
+    def __init__(self, root: Path, variant: Literal["joined", "raw"] = "joined") -> None:
+        super().__init__(root)
+        self.variant = variant
+        self.attributes = {"genres": "genre"}
+        if variant == "raw":
+            self.name, self.card = "movietweetings-raw", _RAW
+        else:
+            self.attributes |= {"directors": "director", "writers": "writer"}
+
+    def files(self) -> list[Path]:
+        """Ratings and films."""
+        return [self.path(name) for name in self.card.files]
+
+    def options(self) -> dict[str, object]:
+        """The variant."""
+        return {"variant": self.variant}
+
+    def read(self) -> Raw:
+        """Read either variant; `title` is `Title (Year)` in both."""
+        self.check()
+        return self._raw() if self.variant == "raw" else self._joined()
+
+    def _joined(self) -> Raw:
+        ratings, films = self.files()
+        interactions = read_interactions(ratings, Columns("user", "imdb", "rating", "timestamp"))
+        items = read_attributes(
+            films,
+            "imdb",
+            rename={
+                "Title": "title",
+                "Genre": "genres",
+                "Director": "directors",
+                "Writer": "writers",
+                "Cast": "cast",
+                "Country": "countries",
+                "Language": "languages",
+                "Year": "year",
+                "Runtime": "runtime",
+                "Released": "released",
+                "BoxOffice": "box_office",
+                "Meter": "meter",
+                "Metacritic": "metacritic",
+            },
+            lists=dict.fromkeys(_LISTS, ", "),
+            numbers=["year", "runtime", "box_office", "meter", "metacritic"],
+            separator=",",
+        )
+        items["title"] += " (" + items["year"].astype(int).astype(str) + ")"
+        return Raw(interactions, items, empty("user"))
+
+    def _raw(self) -> Raw:
+        ratings, films = self.files()
+        interactions = read_interactions(
+            ratings,
+            Columns("user", "imdb", "rating", "timestamp"),
+            separator="::",
+            names=("user", "imdb", "rating", "timestamp"),
+        )
+        items = read_attributes(films, "imdb", separator="::", names=("imdb", "title", "genres"), lists={"genres": "|"})
+        items["year"] = items["title"].str.extract(r"\((\d{4})\)\s*$", expand=False).astype("float64")
+        return Raw(interactions, items, empty("user"))

@@ -1,0 +1,190 @@
+"""One datamodule a data set: its source, with the recipe that suits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from recsys_lightning.data import sources
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.data.root import data_root
+from recsys_lightning.data.sources.amazon import Layout
+from recsys_lightning.data.sources.movielens import Fold, Variant
+from recsys_lightning.data.sources.table import Attributes, Columns
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+
+
+class MovieTweetings(InteractionsDataModule):
+    """Film ratings out of tweets, with real timestamps; embedded in the project.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        variant: `joined` to film facts, as embedded, or `raw` as published.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        variant: Literal["joined", "raw"] = "joined",
+        recipe: Recipe = Recipe(),
+        **options: Any,
+    ) -> None:
+        super().__init__(sources.MovieTweetings(root or data_root(), variant), recipe, **options)
+
+
+class MovieLens(InteractionsDataModule):
+    """Film ratings of MovieLens.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        variant: which release.
+        fold: an official split of 100k, to be used with `recipe.split official`.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        variant: Variant = "100k",
+        fold: Fold | None = None,
+        recipe: Recipe = Recipe(),
+        **options: Any,
+    ) -> None:
+        super().__init__(sources.MovieLens(root or data_root(), variant, fold), recipe, **options)
+
+
+class Goodbooks(InteractionsDataModule):
+    """Book ratings of goodbooks-10k: an order, no clock.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        ratings: the file; by default whichever is there.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        ratings: Literal["ratings.csv", "ratings_random.csv"] | None = None,
+        recipe: Recipe = Recipe(split="leave_last_out", val=1, test=1),
+        **options: Any,
+    ) -> None:
+        super().__init__(sources.Goodbooks(root or data_root(), ratings), recipe, **options)
+
+
+class Amazon(InteractionsDataModule):
+    """Amazon reviews, one category or several as domains that share users.
+
+    Args:
+        files: file of each domain.
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        folder: below the root.
+        layout: of the files.
+        titles: files of item titles.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        files: dict[str, str],
+        root: Path | None = None,
+        folder: str = "amazon",
+        layout: Layout = "2023",
+        titles: list[str] | None = None,
+        recipe: Recipe = Recipe(user_core=5, item_core=5),
+        **options: Any,
+    ) -> None:
+        source = sources.Amazon(root or data_root(), files, folder, layout, titles)
+        super().__init__(source, recipe, **options)
+
+
+class LightGCNSplit(InteractionsDataModule):
+    """A split as LightGCN's authors publish them: gowalla, yelp2018, amazon-book.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        folder: below the root.
+        recipe: the split is official.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        folder: str = "gowalla",
+        recipe: Recipe = Recipe(split="official", unseen_items="keep"),
+        **options: Any,
+    ) -> None:
+        super().__init__(sources.LightGCNSplit(root or data_root(), folder), recipe, **options)
+
+
+class HetrecLastFM(InteractionsDataModule):
+    """Play counts of artists at Last.fm, with tags; no times of plays.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(self, root: Path | None = None, recipe: Recipe = Recipe(split="random"), **options: Any) -> None:
+        super().__init__(sources.HetrecLastFM(root or data_root()), recipe, **options)
+
+
+class Table(InteractionsDataModule):
+    """Your own CSV, TSV or parquet file, with a mapping of its columns.
+
+    Args:
+        interactions: the file, below the root.
+        columns: how its columns are called.
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        name: of the data set, by default that of the file.
+        separator: between columns; by default found out.
+        header: names of the columns where the file has no header line.
+        encoding: of the file.
+        on_bad: whether rows that cannot be read are an error or dropped.
+        items: a file of item attributes.
+        users: a file of user attributes.
+        item_type: what the items are: movie, book, song.
+        attributes: item columns that become nodes of the graph, with their node types: {genres: genre}.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        interactions: str,
+        columns: Columns = Columns(),
+        root: Path | None = None,
+        name: str | None = None,
+        separator: str | None = None,
+        header: list[str] | None = None,
+        encoding: str = "utf-8",
+        on_bad: Literal["error", "drop"] = "error",
+        items: Attributes | None = None,
+        users: Attributes | None = None,
+        item_type: str = "item",
+        attributes: dict[str, str] | None = None,
+        recipe: Recipe = Recipe(),
+        **options: Any,
+    ) -> None:
+        source = sources.Table(
+            root or data_root(),
+            interactions,
+            columns,
+            name=name,
+            separator=separator,
+            header=header,
+            encoding=encoding,
+            on_bad=on_bad,
+            items=items,
+            users=users,
+            item_type=item_type,
+            attributes=attributes,
+        )
+        super().__init__(source, recipe, **options)

@@ -1,0 +1,104 @@
+"""MovieLens in its releases and folds."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from recsys_lightning.data.sources import MovieLens
+from recsys_lightning.errors import InputError
+
+FLAGS = {"Toy Story (1995)": "0001110000000000000", "unknown": "1000000000000000000"}
+
+
+def write(root: Path, folder: str, files: dict[str, bytes]) -> Path:
+    (root / folder).mkdir()
+    for name, content in files.items():
+        (root / folder / name).write_bytes(content)
+    return root
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    films = [f"{n}|{title}|01-Jan-1995||url|" + "|".join(flags) for n, (title, flags) in enumerate(FLAGS.items(), 1)]
+    films.append('3|Caf\xe9 "X (1996)|||url|' + "|".join("0" * 18 + "1"))
+    files = {
+        "u.data": b"7\t1\t5\t881250949\n8\t2\t3\t881250950\n7\t3\t1\t881250951\n",
+        "u1.base": b"7\t1\t5\t881250949\n8\t2\t3\t881250950\n",
+        "u1.test": b"7\t3\t1\t881250951\n",
+        "u.item": "\n".join(films).encode("latin-1"),
+        "u.user": b"7|24|M|technician|08571\n8|53|F|other|94043\n",
+    }
+    return write(tmp_path, "ml-100k", files)
+
+
+def test_100k(small: Path) -> None:
+    raw = MovieLens(small).read()
+    assert raw.items["title"].tolist() == ["Toy Story (1995)", "unknown", 'Café "X (1996)']
+    assert raw.items["genres"].tolist() == [["Animation", "Children's", "Comedy"], [], ["Western"]]
+    assert raw.items["year"].fillna(0).tolist() == [1995, 0, 1996]
+    assert raw.users.loc["7"].to_dict() == {"age": 24, "gender": "M", "occupation": "technician", "zip_code": "08571"}
+    assert raw.interactions.split is None
+    assert raw.interactions.timestamp is not None and raw.interactions.timestamp[0] == 881250949
+
+
+def test_fold_is_an_official_split(small: Path) -> None:
+    source = MovieLens(small, fold="u1")
+    found = source.read().interactions
+    assert found.split is not None and found.split.tolist() == [0, 0, 2]
+    assert source.options() != MovieLens(small).options()
+    assert [file.name for file in source.files()] == ["u1.base", "u1.test", "u.item", "u.user"]
+
+
+@pytest.mark.parametrize(("variant", "fold"), [("100k", "u6"), ("1m", "u1"), ("20m", None)])
+def test_unknown_variants_and_folds_are_refused(tmp_path: Path, variant: str, fold: str | None) -> None:
+    with pytest.raises(InputError, match=r"known: 100k|Only 100k has official folds"):
+        MovieLens(tmp_path, variant, fold)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("separator", ["::", "\t"])
+def test_1m_as_published_and_ordered(tmp_path: Path, separator: str) -> None:
+    films = separator.join(["1", "Caf\xe9 (1995)", "Animation|Comedy"])
+    files = {
+        "ratings.dat": b"1::1::5::978300760\n",
+        "ratings_ordered.csv.gz": gzip.compress(b"user,item,rating,order\n1,1,4,0\n1,2,5,1\n"),
+        "movies.dat": films.encode("latin-1" if separator == "::" else "utf-8"),
+        "users.dat": separator.join(["1", "F", "1", "10", "48067"]).encode(),
+    }
+    root = write(tmp_path, "ml-1m", files)
+    raw = MovieLens(root, "1m" if separator == "::" else "1m-ordered").read()
+    assert raw.items.loc["1", "title"] == "Café (1995)"
+    assert raw.items.loc["1", "genres"] == ["Animation", "Comedy"]
+    assert raw.users.loc["1", "zip_code"] == "48067"
+    if separator == "::":
+        assert raw.interactions.timestamp is not None and raw.interactions.timestamp.tolist() == [978300760]
+    else:
+        assert raw.interactions.order is not None and raw.interactions.order.tolist() == [0, 1]
+        assert raw.interactions.timestamp is None
+
+
+def test_latest_small(tmp_path: Path) -> None:
+    files = {
+        "ratings.csv": b"userId,movieId,rating,timestamp\n1,1,4.5,964982703\n",
+        "movies.csv": b'movieId,title,genres\n1,"American President, The",Comedy|Drama\n2,X,(no genres listed)\n',
+    }
+    raw = MovieLens(write(tmp_path, "ml-latest-small", files), "latest-small").read()
+    assert raw.items["title"].tolist() == ["American President, The", "X"]
+    assert raw.items["genres"].tolist() == [["Comedy", "Drama"], []]
+
+
+@pytest.mark.slow
+def test_published_counts(real_data: Path) -> None:
+    raw = MovieLens(real_data).read()
+    found = raw.interactions
+    assert (len(found), found.num_users, found.num_items, len(raw.items)) == (100_000, 943, 1_682, 1_682)
+    fold = MovieLens(real_data, fold="u1").read().interactions
+    assert fold.split is not None and fold.rating is not None
+    assert ((fold.split == 0).sum(), (fold.split == 2).sum()) == (80_000, 20_000)
+    assert ((fold.split == 0) & (fold.rating >= 4)).sum() == 44_140
+    ordered = MovieLens(real_data, "1m-ordered").read()
+    found = ordered.interactions
+    assert (len(found), found.num_users, found.num_items) == (1_000_209, 6_040, 3_706)
+    assert set(found.item_ids.to_pylist()) <= set(ordered.items.index)

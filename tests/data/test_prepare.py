@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys_lightning.data.negatives import Popularity, Uniform
+from recsys_lightning.data.prepare import Recipe, prepare
+from recsys_lightning.errors import InputError
+from tests.data.memory import Memory, interactions, random_interactions
+
+RECIPES = [
+    Recipe(split="global_time"),
+    Recipe(split="leave_last_out", val=1, test=1),
+    Recipe(split="random", user_core=2, item_core=2),
+]
+
+
+def rows_of(prepared, *splits):
+    """{(raw user, raw item): (split, rating, time)}"""
+    rows = prepared.interactions
+    users, items = prepared.users["user_id"], prepared.items["item_id"]
+    return {
+        (users[u], items[i]): (int(s), float(r), int(t))
+        for u, i, s, r, t in zip(rows.user, rows.item, rows.split, rows.rating, rows.timestamp, strict=True)
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(RECIPES))
+def test_prepared_data_do_not_depend_on_the_order_of_rows(seed, recipe):
+    data = random_interactions(seed=seed)
+    order = np.random.default_rng(seed).permutation(len(data))
+    ids = np.random.default_rng(seed + 1).permutation(data.num_users)
+    shuffled = data.take(order)
+    shuffled = replace(shuffled, user=np.argsort(ids).astype(np.int32)[shuffled.user], user_ids=data.user_ids.take(ids))
+    one, other = prepare(Memory(data), recipe), prepare(Memory(shuffled), recipe)
+    assert one.fingerprint == other.fingerprint
+    assert one.steps == other.steps
+    assert rows_of(one) == rows_of(other)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_rows_are_the_raw_rows(recipe):
+    data = random_interactions()
+    prepared = prepare(Memory(data), recipe)
+    users, items = data.user_ids.to_pylist(), data.item_ids.to_pylist()
+    raw = {
+        (users[u], items[i]): (float(r), int(t))
+        for u, i, r, t in zip(data.user, data.item, data.rating, data.timestamp, strict=True)
+    }
+    found = rows_of(prepared)
+    assert len(found) == len(prepared.interactions) > 300
+    assert all(raw[pair] == values[1:] for pair, values in found.items())
+
+
+def test_train_and_held_out_pairs_never_overlap():
+    data = random_interactions(rows=400)
+    twice = data.take(np.random.default_rng(0).integers(0, 400, 900))  # many repeated pairs
+    for recipe in RECIPES:
+        prepared = prepare(Memory(twice), recipe)
+        rows = prepared.interactions
+        pairs = rows.user.astype(np.int64) * rows.num_items + rows.item
+        assert len(np.unique(pairs)) == len(pairs)
+        assert prepared.csr("train", "val", "test").col.numel() == len(rows)
+
+
+def test_held_out_rows_without_train_are_dropped_and_counted():
+    pairs = [("a", "x"), ("a", "y"), ("b", "x"), ("c", "x"), ("a", "new"), ("b", "y"), ("late", "x"), ("b", "new")]
+    data = interactions(pairs, split=[0, 0, 0, 0, 1, 2, 2, 2])
+    prepared = prepare(Memory(data), Recipe(split="official"))
+    assert prepared.users["user_id"].tolist() == ["a", "b", "c"]
+    assert prepared.items["item_id"].tolist() == ["x", "y"]
+    steps = {step.name: step for step in prepared.steps}
+    assert steps["users without train rows"].note == "1 rows of 1 users dropped"
+    assert steps["items unseen in train"].note == "2 rows of 1 items dropped"
+    assert [steps[name].rows for name in ("train", "val", "test")] == [4, 0, 1]
+
+
+def test_unseen_items_can_be_kept_behind_the_others():
+    data = interactions([("a", "b"), ("a", "z"), ("a", "a"), ("a", "y")], split=[0, 0, 2, 2])
+    prepared = prepare(Memory(data), Recipe(split="official", val=0, unseen_items="keep"))
+    assert prepared.items["item_id"].tolist() == ["b", "z", "a", "y"]
+    assert prepared.csr("test").col.tolist() == [2, 3]
+    both = prepared.csr("train", "test")
+    assert both.col.tolist() == [0, 1, 2, 3] and both.crow.tolist() == [0, 4]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_held_out_rows_change_no_train_tensor(data):
+    """G5: whatever lies in val and test, the tensors of the train stage are bit-identical."""
+    raw = replace(random_interactions(), split=(np.arange(500) % 3 == 0).astype(np.int8) * 2)
+    held_out = np.flatnonzero(raw.split)
+    gone = data.draw(st.sets(st.sampled_from(held_out.tolist())))
+    more = interactions(
+        [("u003", "unseen"), ("stranger", "i001"), ("u004", "i002")],
+        split=[2, 1, 2],
+        rating=[9, 9, 9],
+        timestamp=[1, 2, 3],
+    )
+    changed = join(raw.take(np.setdiff1d(np.arange(500), sorted(gone))), more)
+    items = pd.DataFrame({"genres": [["g" + str(i % 4)] for i in range(31)]})
+    items.index = [f"i{i:03}" for i in range(30)] + ["unseen"]
+    items.loc["unseen", "genres"] = ["only here"]
+    views, shapes = [], []
+    for rows in (raw, changed):
+        prepared = prepare(Memory(rows, items), Recipe(split="official", val=0))
+        views.append(prepared.views("train", history_length=5))
+        shapes.append(prepared.schema().num_nodes)
+    assert shapes[0] == shapes[1]
+    one, other = views
+    assert torch.equal(one.train.crow, other.train.crow) and torch.equal(one.train.col, other.train.col)
+    assert all(torch.equal(a, b) for a, b in zip(one.history, other.history, strict=True))
+    assert torch.equal(one.genres, other.genres)
+    assert torch.equal(one.popularity, other.popularity)
+    for sampler in (Uniform(3), Popularity(3)):  # G10: negatives do not depend on them either
+        drawn = []
+        for view in views:
+            sampler.prepare(view.train, view.num_items)
+            users = torch.arange(view.num_users)
+            drawn.append((sampler.draw(users, users, torch.Generator().manual_seed(1)), sampler.log_q))
+        assert all(map(torch.equal, *drawn))
+    for store, same in zip(one.graph.edge_stores, other.graph.edge_stores, strict=True):
+        assert all(torch.equal(store[key], same[key]) for key in store.keys())  # noqa: SIM118
+
+
+def join(one, other):
+    """Two raw tables, one after the other."""
+    tables = []
+    for rows in (one, other):
+        columns = {name: getattr(rows, name) for name in ("rating", "timestamp", "split")}
+        users, items = np.array(rows.user_ids.to_pylist()), np.array(rows.item_ids.to_pylist())
+        tables.append((users[rows.user], items[rows.item], columns))
+    pairs = [pair for users, items, _ in tables for pair in zip(users, items, strict=True)]
+    return interactions(pairs, **{name: np.concatenate([table[2][name] for table in tables]) for name in tables[0][2]})
+
+
+def test_tables_are_aligned_with_indices():
+    data = interactions([("b", "y"), ("a", "z"), ("a", "x"), ("b", "x")])
+    items = pd.DataFrame(
+        {"year": [1990.0, 1991.0, 1992.0], "title": ["Zed", None, "never used"], "genres": [["g"], ["g", "h"], ["i"]]},
+        index=["z", "x", "other"],
+    )
+    users = pd.DataFrame({"age": [7]}, index=["b"])
+    prepared = prepare(Memory(data, items, users), Recipe(split="random", val=0, test=0))
+    assert prepared.items.columns.tolist() == ["item_id", "title", "year", "genres"]
+    assert prepared.items["item_id"].tolist() == ["x", "y", "z"]
+    assert prepared.items["title"].tolist() == ["x", "y", "Zed"]  # the id where there is no title
+    assert prepared.items["genres"].tolist() == [["g", "h"], [], ["g"]]
+    assert prepared.users["user_id"].tolist() == ["a", "b"] and prepared.users["age"].tolist()[1] == 7
+    schema = prepared.schema()
+    assert schema.num_nodes == {"user": 2, "movie": 3, "genre": 2}
+    assert schema.edge_types == (
+        ("user", "rates", "movie"),
+        ("movie", "has_genre", "genre"),
+        ("movie", "rev_rates", "user"),
+        ("genre", "rev_has_genre", "movie"),
+    )
+    assert prepared.views("train").genres.tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+def test_domains_follow_their_items():
+    data = replace(
+        interactions([("a", "z"), ("a", "x"), ("b", "y")]),
+        domain=np.array([1, 0, 1], np.int8),
+        domains=("book", "movie"),
+    )
+    prepared = prepare(Memory(data), Recipe(split="random", val=0, test=0))
+    assert dict(zip(prepared.items["item_id"], prepared.interactions.domain, strict=True)) == {"x": 0, "y": 1, "z": 1}
+
+
+def test_fingerprint_changes_with_every_fact():
+    data = random_interactions()
+    recipe = Recipe(split="random")
+    original = prepare(Memory(data), recipe).fingerprint
+    rating, time = data.rating.copy(), data.timestamp.copy()
+    rating[7] += 0.5
+    time[7] += 1
+    renamed = pa.array([f"{name}!" for name in data.item_ids.to_pylist()])
+    variants = [
+        (data.take(np.arange(499)), recipe),
+        (replace(data, rating=rating), recipe),
+        (replace(data, timestamp=time), recipe),
+        (replace(data, item_ids=renamed), recipe),
+        (data, Recipe(split="random", seed=1)),
+    ]
+    found = {prepare(Memory(rows), changed).fingerprint for rows, changed in variants}
+    assert len(found | {original}) == 6
+    assert prepare(Memory(data), recipe).fingerprint == original
+
+
+def test_split_has_a_name_for_people():
+    data = random_interactions()
+    assert prepare(Memory(data), Recipe()).split == "global_time, val 0.1, test 0.1"
+    assert prepare(Memory(data), Recipe(split="leave_last_out", val=1, test=1)).split == "leave_last_out, val 1, test 1"
+    official = replace(data, split=np.zeros(500, np.int8))
+    assert prepare(Memory(official), Recipe(split="official", val=0)).split == "official, val 0"
+
+
+def test_users_too_short_for_the_split_are_counted():
+    data = interactions([("a", "x"), ("a", "y"), ("a", "z"), ("b", "x")], order=[0, 1, 2, 0])
+    prepared = prepare(Memory(data), Recipe(split="leave_last_out", val=1, test=1, unseen_items="keep"))
+    train = next(step for step in prepared.steps if step.name == "train")
+    assert train.note == "1 users have no held-out rows"
+
+
+def test_a_split_without_train_rows_is_an_error():
+    with pytest.raises(InputError, match="no train rows"):
+        prepare(Memory(interactions([("a", "x")], split=[2])), Recipe(split="official"))
+
+
+def test_unknown_splits_are_refused():
+    prepared = prepare(Memory(random_interactions()), Recipe())
+    with pytest.raises(ValueError, match="no such split: trian"):
+        prepared.csr("trian")

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recsys_lightning.data.vocabulary import attributes, multi_hot
+
+EVERY = np.ones(3, bool)
+
+
+def test_lists_and_single_values_make_pairs():
+    items = pd.DataFrame({"genres": [["b", "a"], [], ["b", "b"]], "language": ["nl", None, "en"]})
+    found = attributes(items, {"genres": "genre", "language": "language"}, EVERY)
+    assert found["genre"].values == ("a", "b")
+    assert found["genre"].item.tolist() == [0, 0, 2] and found["genre"].value.tolist() == [0, 1, 1]
+    assert found["language"].values == ("en", "nl") and found["language"].item.tolist() == [0, 2]
+    assert multi_hot(found["genre"], 3).tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+def test_columns_of_one_type_share_a_vocabulary():
+    items = pd.DataFrame({"director": [["x"], ["y"], []], "writer": [["y"], [], ["x", ""]]})
+    person = attributes(items, {"director": "person", "writer": "person"}, EVERY)["person"]
+    assert person.values == ("x", "y")
+    assert list(zip(person.item.tolist(), person.value.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1), (2, 0)]
+
+
+def test_values_of_unknown_items_are_not_learnt():
+    items = pd.DataFrame({"genres": [["a"], ["b"], ["a", "c"]]})
+    genre = attributes(items, {"genres": "genre"}, np.array([True, True, False]))["genre"]
+    assert genre.values == ("a", "b") and genre.item.tolist() == [0, 1, 2]
+
+
+def test_missing_columns_and_empty_columns_make_no_type():
+    items = pd.DataFrame({"genres": [[], [], []]})
+    assert attributes(items, {"genres": "genre", "absent": "absent"}, EVERY) == {}

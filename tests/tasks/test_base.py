@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, read_checkpoint
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.errors import InputError
+from recsys_lightning.models.lightgcn import LightGCN
+from recsys_lightning.models.mf import MF
+from recsys_lightning.tasks.base import is_plain
+from recsys_lightning.tasks.ranking import Ranking
+from tests.worlds import MemorySource
+
+QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+
+
+def data(seed: int = 0) -> InteractionsDataModule:
+    return InteractionsDataModule(MemorySource(seed=seed), Recipe(split="random"), batch_size=64)
+
+
+def trainer(folder: Path, **options: object) -> Trainer:
+    return Trainer(default_root_dir=folder, plugins=[AtomicCheckpointIO()], **{**QUIET, **options})
+
+
+def trained(folder: Path, dim: int = 4) -> Path:
+    task = Ranking(partial(MF, dim=dim))
+    fit = trainer(folder, max_epochs=1)
+    fit.fit(task, data())
+    fit.save_checkpoint(folder / "mf.ckpt")
+    return folder / "mf.ckpt"
+
+
+def test_a_checkpoint_loads_without_the_data(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    task = Ranking.load_from_checkpoint(path, recommender=partial(MF, dim=4))
+    stored = read_checkpoint(path)["state_dict"]
+    assert torch.equal(task.recommender.user, stored["recommender.user"])
+    assert task.schema == data().schema
+
+
+def test_a_checkpoint_of_other_data_is_refused_with_both_fingerprints(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    other = data(seed=1)
+    with pytest.raises(InputError) as caught:
+        trainer(tmp_path).test(Ranking(partial(MF, dim=4)), other, ckpt_path=path)
+    assert other.schema.fingerprint in str(caught.value)
+    assert data().schema.fingerprint in str(caught.value)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    with pytest.raises(InputError, match=r"another network.*recommender\.item"):
+        trainer(tmp_path).test(Ranking(partial(MF, dim=5)), data(), ckpt_path=path)
+
+
+def test_a_checkpoint_of_an_older_layout_is_refused_with_both_versions(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    content = read_checkpoint(path)
+    content["schema"]["version"] = 0
+    torch.save(content, path)
+    with pytest.raises(InputError, match="version 0.*version 1"):
+        trainer(tmp_path).test(Ranking(partial(MF, dim=4)), data(), ckpt_path=path)
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    content = read_checkpoint(path)
+    del content["schema"]
+    torch.save(content, path)
+    with pytest.raises(InputError, match="no schema"):
+        trainer(tmp_path).test(Ranking(partial(MF, dim=4)), data(), ckpt_path=path)
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_untrained_parameters_are_refused(tmp_path: Path, verb: str) -> None:
+    with pytest.raises(InputError, match=f"untrained, so `{verb}`"):
+        getattr(trainer(tmp_path), verb)(Ranking(partial(LightGCN, dim=4)), data())
+
+
+def test_a_task_without_data_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs data"):
+        trainer(tmp_path).fit(Ranking(MF), train_dataloaders=[torch.zeros(1)])
+
+
+def test_looking_at_test_during_training_is_remembered(tmp_path: Path) -> None:
+    task, module = Ranking(partial(MF, dim=4)), data()
+    fit = trainer(tmp_path, max_epochs=1)
+    fit.fit(task, module)
+    fit.test(task, module, verbose=False)
+    assert not task.looked_at_test
+    fit.fit_loop.max_epochs = 2
+    fit.fit(task, module)
+    assert task.looked_at_test
+    fit.save_checkpoint(tmp_path / "selected.ckpt")
+    again = Ranking(partial(MF, dim=4))
+    trainer(tmp_path).test(again, module, ckpt_path=tmp_path / "selected.ckpt", verbose=False)
+    assert again.looked_at_test
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [({"a": [1, 2.0, None, "x", True]}, True), (MF, False), ({"a": partial(MF)}, False), ({1: (2, MF)}, False)],
+)
+def test_is_plain(value: object, plain: bool) -> None:
+    assert is_plain(value) is plain
