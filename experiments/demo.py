@@ -25,7 +25,8 @@ def main() -> None:
 
     print("\n2. LightGCN is trained; the best on val is kept\n")
     fitted = make_cli(["fit", *options, "--trainer.enable_model_summary", "false"], run=True)
-    checkpoint = next(callback for callback in fitted.trainer.callbacks if isinstance(callback, BestAndLast))
+    checkpoint = fitted.trainer.checkpoint_callback
+    assert isinstance(checkpoint, BestAndLast)
     trained = ["--ckpt_path", checkpoint.best_model_path, "--trainer.enable_progress_bar", "false"]
 
     print("\n3. Tested once, by full ranking, beside the floors\n")

@@ -1,0 +1,1 @@
+"""What happens around training and evaluation: checkpoints, checks, what a run leaves behind."""

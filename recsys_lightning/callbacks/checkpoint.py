@@ -1,4 +1,4 @@
-"""Checkpoints that survive: written whole or not at all, probed before the first step, found again when one is broken."""
+"""Checkpoints that survive: written whole or not at all, and the newest good one found where another is broken."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             needed = _size(checkpoint)
             if free < needed or "No space left" in str(error):
                 raise InputError(
-                    f"There is no room for the checkpoint {path}: it needs about {needed:,} bytes and {free:,} are free. "
-                    "The previous checkpoint is intact. Free some space, then resume from it."
+                    f"There is no room for the checkpoint {path}: it needs about {needed:,} bytes and {free:,} are "
+                    "free. The previous checkpoint is intact. Free some space, then resume from it."
                 ) from error
             raise
         finally:

@@ -42,13 +42,14 @@ class WriteResults(Callback):
             return
         folder.mkdir(parents=True, exist_ok=True)
         schema, model = data.schema, type(pl_module.recommender).__name__
+        seconds = round(time.perf_counter() - self._start, 3)
         facts = {
             "model": model,
             "data": schema.name,
             "split": schema.split,
             "fingerprint": schema.fingerprint,
             "users": int(pl_module.results["test/users"]),
-            "seconds": round(time.perf_counter() - self._start, 3),
+            "seconds": seconds,
             "looked_at_test": pl_module.looked_at_test,
         }
         report = RankingReport(
@@ -60,7 +61,7 @@ class WriteResults(Callback):
             steps=data.prepared.steps,
             results=pl_module.results,
             floors=cached_floors(data, pl_module.k),
-            seconds=float(facts["seconds"]),
+            seconds=seconds,
             looked_at_test=pl_module.looked_at_test,
             future=future(data.prepared.interactions),
         )

@@ -6,7 +6,7 @@ import difflib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 
 from recsys_lightning import __version__
@@ -61,19 +61,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         run: Callable[[list[str]], None] = import_module(VERBS[verb]).run
         run(words)
-    except InputError as error:
-        print(f"recsys: {error}", file=sys.stderr)
-        return 2
-    except NonFiniteError as error:
-        print(f"recsys: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        # parsers of options wrap what is raised while they make objects
+        chain = list(_chain(error))
+        for status, kind in ((2, InputError), (1, NonFiniteError)):
+            if ours := next((link for link in chain if isinstance(link, kind)), None):
+                print(f"recsys: {ours}", file=sys.stderr)
+                return status
+        raise
     return 0
 
 
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from or while handling."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: object = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
 ) -> None:
     """Warnings of ours are sentences for people; those of libraries stay as they are."""
     ours = "recsys_lightning" in filename or category is UserWarning

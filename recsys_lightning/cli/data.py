@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from recsys_lightning.data.describe import catalogue, describe
 from recsys_lightning.data.download import download
-from recsys_lightning.data.sources import open_source
 from recsys_lightning.data.root import data_root
+from recsys_lightning.data.sources import open_source
 from recsys_lightning.errors import InputError
 
 HELP = """\

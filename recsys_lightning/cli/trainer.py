@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 # what is imported here is known on the command line by its short name
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, BestAndLast, usable_checkpoint
@@ -115,7 +115,8 @@ class RecsysCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where everything lies."""
-        checkpoint = next(callback for callback in self.trainer.callbacks if isinstance(callback, BestAndLast))
+        checkpoint = self.trainer.checkpoint_callback
+        assert isinstance(checkpoint, BestAndLast)
         folder = run_folder(self.trainer)
         if self.trainer.is_global_zero:
             best = checkpoint.best_model_path or checkpoint.last_model_path
@@ -203,5 +204,3 @@ def _wandb_key() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-

@@ -1,0 +1,1 @@
+"""Tables in, tensors out: sources, preparation, views, loaders. No Lightning, no networks."""

@@ -1,0 +1,1 @@
+"""LightningDataModules: source, recipe, views, loaders."""

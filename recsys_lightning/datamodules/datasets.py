@@ -10,7 +10,8 @@ from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources.amazon import Layout
 from recsys_lightning.data.sources.movielens import Fold, Variant
-from recsys_lightning.data.sources.table import Attributes, Columns
+from recsys_lightning.data.sources.table import Attributes
+from recsys_lightning.data.tables import Columns
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 
 

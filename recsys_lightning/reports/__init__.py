@@ -1,0 +1,1 @@
+"""What people read: tables, reports, and the floors that stand in them. No Lightning."""

@@ -17,21 +17,23 @@ import torch
 from recsys_lightning.batches import RankingBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.evaluator import RankingMetrics
-from recsys_lightning.models.base import Recommender
+from recsys_lightning.models.closed_form import ClosedForm
 from recsys_lightning.models.ease import EASE
 from recsys_lightning.models.gfcf import GFCF
 from recsys_lightning.models.knn import ItemKNN
 from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.schema import TEST, TRAIN, VAL, Schema
 
-FLOORS: tuple[type[Recommender], ...] = (Popularity, ItemKNN, EASE, GFCF)
+FLOORS: tuple[type[ClosedForm], ...] = (Popularity, ItemKNN, EASE, GFCF)
 FORMAT = 1
 
 
 class FloorData(Protocol):
     """What floors ask of a datamodule."""
 
-    test_views: str
+    @property
+    def test_views(self) -> str:
+        """Rows that models see when they are tested: `train` or `train+val`."""
 
     @property
     def schema(self) -> Schema:
@@ -73,7 +75,7 @@ class Floor:
 
 
 def evaluate(
-    recommender: Recommender, views: Views, batches: Iterable[RankingBatch], k: Sequence[int]
+    recommender: ClosedForm, views: Views, batches: Iterable[RankingBatch], k: Sequence[int]
 ) -> dict[str, float]:
     """Solve a closed form and rank with it: metrics by name."""
     recommender.fit(views)
@@ -127,7 +129,7 @@ def cached_floors(data: FloorData, k: Sequence[int]) -> list[Floor]:
 
 
 def _compute(
-    model: type[Recommender], data: FloorData, k: Sequence[int], device: torch.device, say: Callable[[str], None]
+    model: type[ClosedForm], data: FloorData, k: Sequence[int], device: torch.device, say: Callable[[str], None]
 ) -> Floor:
     schema, name = data.schema, model.__name__
     grid = [dict(zip(model.grid, values, strict=True)) for values in itertools.product(*model.grid.values())]

@@ -96,9 +96,9 @@ class RankingReport:
         if self.future is None:
             return "There are no timestamps: whether the split lets models look into the future cannot be told."
         return (
-            f"Future-item rate {self.future.items:.1%} (items, on average, that first appear after a test interaction and "
-            f"can be recommended for it all the same); {self.future.history:.1%} of the test interactions are older than "
-            "some train interaction of the same user."
+            f"Future-item rate {self.future.items:.1%} (items, on average, that first appear after a test "
+            f"interaction and can be recommended for it all the same); {self.future.history:.1%} of the test interactions are "
+            "older than some train interaction of the same user."
         )
 
     def _remarks(self) -> list[str]:

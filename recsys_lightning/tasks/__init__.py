@@ -1,0 +1,1 @@
+"""LightningModules: one for each job, none for a single network."""

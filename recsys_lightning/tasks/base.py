@@ -109,7 +109,7 @@ class Task(LightningModule):
 
     def on_validation_start(self) -> None:
         """Refuse to validate what was never trained."""
-        if not self.trainer.sanity_checking and not self.trainer.training and not self.trainer.state.fn == "fit":
+        if self.trainer.state.fn != "fit":
             self._refuse_untrained("validate")
 
     def on_test_start(self) -> None:
@@ -129,9 +129,9 @@ class Task(LightningModule):
     def _refuse_untrained(self, verb: str) -> None:
         if self.needs_training and not self._trained:
             raise InputError(
-                f"The parameters of {type(self).__name__} are untrained, so `{verb}` would score noise. Name a checkpoint "
-                f"after the configuration: recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt (an "
-                "option that comes later wins over `ckpt_path: null` in a configuration)."
+                f"The parameters of {type(self).__name__} are untrained, so `{verb}` would score noise. Name a "
+                f"checkpoint after the configuration: recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt "
+                "(an option that comes later wins over `ckpt_path: null` in a configuration)."
             )
 
     @staticmethod

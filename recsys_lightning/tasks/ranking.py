@@ -197,8 +197,8 @@ class Ranking(Task):
             raise InputError(f"{key} would select on the test rows. Monitor {key.replace('test/', 'val/')}.")
         if key.startswith("val/") and not self.datamodule.holds(VAL):
             raise InputError(
-                f"{key} is monitored, and there are no val rows. Hold some out (data.recipe.val 0.1), or choose what to "
-                "monitor: --checkpoint.monitor train/loss_epoch --checkpoint.mode min, likewise early_stopping."
+                f"{key} is monitored, and there are no val rows. Hold some out (data.recipe.val 0.1), or choose what "
+                "to monitor: --checkpoint.monitor train/loss_epoch --checkpoint.mode min, likewise early_stopping."
             )
 
     def _take_views(self) -> None:

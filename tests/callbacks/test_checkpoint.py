@@ -56,7 +56,9 @@ def test_a_truncated_checkpoint_is_named_with_its_bytes_and_the_newest_good_one(
     whole = (tmp_path / "epoch.ckpt").stat().st_size
     write(tmp_path / "other.ckpt")
     truncate(tmp_path / "other.ckpt", 100)
-    with pytest.raises(InputError, match=rf"other\.ckpt \(100 of {whole:,} bytes\).*good one beside it is .*epoch\.ckpt"):
+    with pytest.raises(
+        InputError, match=rf"other\.ckpt \(100 of {whole:,} bytes\).*good one beside it is .*epoch\.ckpt"
+    ):
         usable_checkpoint(tmp_path / "other.ckpt")
 
 

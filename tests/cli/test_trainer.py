@@ -198,7 +198,14 @@ def test_a_truncated_last_checkpoint_falls_back(recsys: Recsys, world: list[str]
 
 def test_early_stopping_and_schedulers_come_from_the_command_line(recsys: Recsys, world: list[str]) -> None:
     options = ["--trainer.max_epochs", "50", "--early_stopping.patience", "1", "--model.optimizer", "SGD"]
-    options += ["--model.optimizer.lr", "1e-9", "--model.lr_scheduler", "ExponentialLR", "--model.lr_scheduler.gamma", ".5"]
+    options += [
+        "--model.optimizer.lr",
+        "1e-9",
+        "--model.lr_scheduler",
+        "ExponentialLR",
+        "--model.lr_scheduler.gamma",
+        ".5",
+    ]
     run = run_folder(recsys("fit", *world, *options).out)
     content = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert content["epoch"] < 5
@@ -241,7 +248,16 @@ def command(*words: object, **env: str) -> subprocess.Popen[str]:
 def test_killed_in_mid_epoch_and_resumed_it_ends_with_the_same_weights(
     recsys: Recsys, world: list[str], tmp_path: Path
 ) -> None:
-    options = [*world, *SMALL, "--trainer.max_epochs", "4", "--data.batch_size", "16", "--checkpoint.every_n_steps", "3"]
+    options = [
+        *world,
+        *SMALL,
+        "--trainer.max_epochs",
+        "4",
+        "--data.batch_size",
+        "16",
+        "--checkpoint.every_n_steps",
+        "3",
+    ]
     whole = run_folder(recsys("fit", *options).out)
     expected = read_checkpoint(whole / "checkpoints" / "last.ckpt")
 
@@ -264,9 +280,7 @@ def test_killed_in_mid_epoch_and_resumed_it_ends_with_the_same_weights(
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_measure_the_same(
-    recsys: Recsys, world: list[str], tmp_path: Path, processes: int
-) -> None:
+def test_several_processes_measure_the_same(recsys: Recsys, world: list[str], tmp_path: Path, processes: int) -> None:
     run = run_folder(recsys("fit", *world, *SMALL).out)
     options = ["test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "best.ckpt"]
     one = json.loads(Path(recsys(*options).last_line).read_text())

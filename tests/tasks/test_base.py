@@ -64,7 +64,7 @@ def test_a_checkpoint_of_an_older_layout_is_refused_with_both_versions(tmp_path:
     content = read_checkpoint(path)
     content["schema"]["version"] = 0
     torch.save(content, path)
-    with pytest.raises(InputError, match="version 0.*version 1"):
+    with pytest.raises(InputError, match=r"version 0.*version 1"):
         trainer(tmp_path).test(Ranking(partial(MF, dim=4)), data(), ckpt_path=path)
 
 

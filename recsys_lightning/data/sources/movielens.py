@@ -87,7 +87,8 @@ class MovieLens(Source):
 
     Args:
         root: the data root.
-        variant: which release; `1m-ordered` is 1M with the order of each user's ratings in place of their time.
+        variant: which release; `1m-ordered` is 1M with the order of each user's ratings in place of their time, and
+            is read for `1m` too where only its file is there.
         fold: an official split of 100K: `u1` to `u5` are five disjoint test sets of a fifth each, `ua` and `ub` hold
             out ten ratings of each user.
     """
@@ -110,10 +111,16 @@ class MovieLens(Source):
             raise InputError(f"There is no MovieLens variant {variant!r}; known: {', '.join(_CARDS)}.")
         if fold is not None and (variant != "100k" or fold not in get_args(Fold)):
             raise InputError(f"Only 100k has official folds: {', '.join(get_args(Fold))}; not {fold!r} of {variant}.")
+        if variant == "1m" and self._only_ordered():
+            variant = "1m-ordered"
         self.variant, self.fold = variant, fold
         self.card = _CARDS[variant]
         self.name = f"ml-{variant}"
         self.folder = f"ml-{variant.removesuffix('-ordered')}"
+
+    def _only_ordered(self) -> bool:
+        official, ordered = (self.root / "ml-1m" / next(iter(_CARDS[name].files)) for name in ("1m", "1m-ordered"))
+        return ordered.is_file() and not official.is_file()
 
     def files(self) -> list[Path]:
         """Ratings (of a fold: train, then test), films and, where there are any, users."""
