@@ -49,8 +49,16 @@ class Outcome(NamedTuple):
 Recsys = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="session")
+def _lightning() -> None:
+    """Imported before a test captures what is printed: Lightning's log keeps the stream that it finds."""
+    import lightning.pytorch  # noqa: F401
+
+
 @pytest.fixture
-def recsys(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Recsys:
+def recsys(
+    _lightning: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Recsys:
     """Runs `recsys` in this process, with its runs below the test's own folder."""
 
     def run(*words: object) -> Outcome:

@@ -9,7 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -167,6 +168,16 @@ def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
         run=run,
         **options,
     )
+
+
+def _read_value(text: str) -> Any:
+    """A value of an option or a configuration, as YAML."""
+    return None if text == "None" else _read_yaml(text)
+
+
+# jsonargparse hands the `null` of an option of an option (--data.recipe.min_rating null) on as the word None
+_read_yaml = get_loader("yaml")
+set_loader("yaml", _read_value, (yaml.YAMLError,))
 
 
 def _quiet() -> None:

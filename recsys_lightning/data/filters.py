@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +114,10 @@ def drop_low_ratings(rows: Rows, least: float) -> None:
         InputError: the data has no ratings.
     """
     if "rating" not in rows.columns:
-        raise InputError("min_rating was given, but the interactions have no ratings. Leave min_rating out.")
+        raise InputError(
+            "min_rating was given, but the interactions have no ratings. "
+            "Name their column in columns.rating where the file has one, or leave min_rating out."
+        )
     rows.keep(rows.columns["rating"] >= least)
 
 
@@ -167,7 +171,7 @@ def largest_core(user: NDArray[np.int32], item: NDArray[np.int32], user_core: in
     return low
 
 
-def sizes(steps: list[Step]) -> str:
+def sizes(steps: Sequence[Step]) -> str:
     """Steps as lines of text, for messages."""
     return "\n".join(f"  {s.name}: {s.rows:,} rows, {s.users:,} users, {s.items:,} items" for s in steps)
 

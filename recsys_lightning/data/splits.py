@@ -31,7 +31,8 @@ def global_time(timestamp: NDArray[np.int64] | None, val: float, test: float) ->
     if timestamp is None:
         raise InputError(
             "The split global_time needs real timestamps, and these interactions have none. "
-            "Say split: leave_last_out where each user's rows have an order, or split: random."
+            "Name their column in columns.timestamp where the file has one; "
+            "else say split: leave_last_out where each user's rows have an order, or split: random."
         )
     rows = len(timestamp)
     test_rows = _size(rows, test)
@@ -64,7 +65,7 @@ def leave_last_out(user: Codes, time: NDArray[np.int64] | None, val: float, test
     if time is None:
         raise InputError(
             "The split leave_last_out needs timestamps or an order, and these interactions have neither. "
-            "Say split: random."
+            "Name their column in columns.timestamp or columns.order where the file has one; else say split: random."
         )
     return _hold_out(user, time, val, test)
 

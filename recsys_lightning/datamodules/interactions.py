@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
+from recsys_lightning.data.filters import sizes
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.data.prepare import Prepared, Recipe, cache_folder, prepare
@@ -71,10 +72,19 @@ class InteractionsDataModule(LightningDataModule):
         prepare(self.source, self.recipe, cache_folder())
 
     def setup(self, stage: str) -> None:
-        """Read the prepared data and choose the rows that this stage may see."""
+        """Read the prepared data and choose the rows that this stage may see.
+
+        Raises:
+            InputError: the data cannot be read or prepared, or there is nothing to test on.
+        """
         self._stage = stage
         if self._prepared is None:
             self._prepared = prepare(self.source, self.recipe, cache_folder())
+        if stage == "test" and not self.holds(TEST):
+            raise InputError(
+                "There are no test rows: data.recipe.test is 0, or no user has rows enough to hold any out.\n"
+                f"{sizes(self._prepared.steps)}"
+            )
 
     @property
     def prepared(self) -> Prepared:
@@ -127,8 +137,6 @@ class InteractionsDataModule(LightningDataModule):
 
     def test_dataloader(self) -> RankingLoader:
         """Users with test rows; their train and val rows are masked."""
-        if not self.holds(TEST):
-            raise InputError("There are no test rows: data.recipe.test is 0, or every test user was filtered away.")
         return self.ranking_loader(TEST)
 
     def predict_dataloader(self) -> RankingLoader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -66,6 +67,7 @@ class Task(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Build the network, once, from the schema of the data at hand."""
+        _refuse_copies(self.trainer.world_size)
         schema = self.datamodule.schema
         if self.schema is None:
             self.schema = schema
@@ -159,6 +161,16 @@ class Task(LightningModule):
                 f"{', '.join(differing[:5])}{' ...' if len(differing) > 5 else ''}. Give the model options of its run "
                 "(they lie in the run's config.yaml)."
             )
+
+
+def _refuse_copies(world_size: int) -> None:
+    """Under torchrun, Lightning trains unsynchronised copies in silence where it is not told how many there are."""
+    launched = int(os.environ.get("WORLD_SIZE", 1)) if "TORCHELASTIC_RUN_ID" in os.environ else world_size
+    if launched != world_size:
+        raise InputError(
+            f"torchrun started {launched} processes, and the trainer knows of {world_size}. Say how many there are on "
+            f"each machine: --trainer.devices N (and --trainer.num_nodes)."
+        )
 
 
 def is_plain(value: object) -> bool:

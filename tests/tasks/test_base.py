@@ -109,3 +109,12 @@ def test_looking_at_test_during_training_is_remembered(tmp_path: Path) -> None:
 )
 def test_is_plain(value: object, plain: bool) -> None:
     assert is_plain(value) is plain
+
+
+def test_copies_that_know_nothing_of_one_another_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    task, fit = Ranking(partial(MF, dim=4)), trainer(tmp_path, max_epochs=1)
+    task.trainer = fit
+    with pytest.raises(InputError, match="torchrun started 2 processes, and the trainer knows of 1"):
+        task.setup("fit")

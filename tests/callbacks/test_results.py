@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from recsys_lightning.callbacks.results import WriteResults, write_json
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.models.ease import EASE
+from recsys_lightning.models.mf import MF
+from recsys_lightning.models.popularity import Popularity
+from recsys_lightning.reports.floors import compute_floors
+from recsys_lightning.tasks.ranking import Ranking
+from tests.data.memory import Memory, interactions
+from tests.tasks.test_base import data, trainer
+
+
+def measure(folder: Path, task: Ranking, module: InteractionsDataModule | None = None) -> tuple[Ranking, WriteResults]:
+    writer = WriteResults()
+    trainer(folder, callbacks=[writer]).test(task, module or data(), verbose=False)
+    return task, writer
+
+
+def test_metrics_are_those_of_the_task_with_what_they_were_measured_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, writer = measure(tmp_path, Ranking(partial(EASE, regularization=10.0), k=[5, 10]))
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    measured = {name: value for name, value in values.items() if name.startswith("test/")}
+    assert measured == {name: None if math.isnan(value) else value for name, value in task.results.items()}
+    schema = data().schema
+    assert values["fingerprint"] == schema.fingerprint
+    assert (values["model"], values["data"], values["split"]) == ("EASE", "world", "random, val 0.1, test 0.1")
+    assert values["users"] == measured["test/users"] > 0 and values["seconds"] > 0
+    assert values["looked_at_test"] is False
+    assert writer.path == tmp_path / "metrics.json"
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == f"world, random, val 0.1, test 0.1, {values['users']} users, full ranking"
+    assert out.splitlines()[-1] == str(writer.path)
+
+
+def test_every_user_has_a_row_under_the_raw_id(tmp_path: Path) -> None:
+    task, _ = measure(tmp_path, Ranking(Popularity, k=[5]))
+    users, module = pd.read_parquet(tmp_path / "per_user.parquet"), data()
+    expected = module.prepared.users["user_id"][module.prepared.csr("test").degree.numpy() > 0]
+    assert users["user_id"].tolist() == expected.tolist()
+    assert task.per_user is not None
+    assert set(users.columns) == {"user_id", *task.per_user.values}
+    for name in ("recall_5", "ndcg_5", "hit_rate_5"):
+        assert users[name].mean() == pytest.approx(task.results[f"test/{name}"], abs=1e-12)
+
+
+def test_floors_of_the_split_stand_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    measure(tmp_path / "before", Ranking(Popularity, k=[5]))
+    assert "No floors are known" in (tmp_path / "before" / "report.md").read_text()
+    compute_floors(data(), [5], torch.device("cpu"), ["EASE"], say=lambda _: None)
+    measure(tmp_path / "after", Ranking(Popularity, k=[5]))
+    report = (tmp_path / "after" / "report.md").read_text()
+    assert "| EASE |" in report and "UNDER THE FLOOR: Popularity" in report
+    measure(tmp_path / "others", Ranking(Popularity, k=[7]))
+    assert "No floors are known" in (tmp_path / "others" / "report.md").read_text()
+
+
+def test_a_run_that_looked_at_test_says_so(tmp_path: Path) -> None:
+    task, module = Ranking(partial(MF, dim=4)), data()
+    fit = trainer(tmp_path, max_epochs=1, callbacks=[WriteResults()])
+    fit.fit(task, module)
+    fit.test(task, module, verbose=False)
+    assert json.loads((tmp_path / "metrics.json").read_text())["looked_at_test"] is False
+    fit.fit_loop.max_epochs = 2
+    fit.fit(task, module)
+    fit.test(task, module, verbose=False)
+    assert json.loads((tmp_path / "metrics.json").read_text())["looked_at_test"] is True
+    assert "WATERMARK" in (tmp_path / "report.md").read_text()
+
+
+def test_what_has_no_value_is_null(tmp_path: Path) -> None:
+    """Without genres there is no diversity, and JSON knows no NaN."""
+    pairs = [(f"u{user}", f"i{item}") for user in range(8) for item in range(6) if (user + item) % 3]
+    rows = Memory(interactions(pairs), variant="no genres")
+    measure(tmp_path, Ranking(Popularity, k=[5]), InteractionsDataModule(rows, Recipe(split="random", val=0)))
+    text = (tmp_path / "metrics.json").read_text()
+    values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert values["test/recall_5"] > 0
+    assert all(value is None or math.isfinite(value) for name, value in values.items() if name.startswith("test/"))
+
+
+def test_a_fit_writes_no_results(tmp_path: Path) -> None:
+    trainer(tmp_path, max_epochs=1, callbacks=[WriteResults()]).fit(Ranking(partial(MF, dim=4)), data())
+    assert not list(tmp_path.rglob("metrics.json")) and not list(tmp_path.rglob("report.md"))
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "values.json", {"a": 1, "\xe9": None})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1, "\xe9": None}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": math.nan})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1, "\xe9": None}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["values.json"]

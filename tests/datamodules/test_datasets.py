@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from recsys_lightning.data.root import data_root
+from recsys_lightning.data.sources import SOURCES
+from recsys_lightning.data.tables import Columns
+from recsys_lightning.datamodules import datasets
+from recsys_lightning.datamodules.datasets import (
+    Amazon,
+    Goodbooks,
+    HetrecLastFM,
+    LightGCNSplit,
+    MovieLens,
+    MovieTweetings,
+    Table,
+)
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+
+EVERY: dict[type[InteractionsDataModule], dict[str, object]] = {
+    MovieTweetings: {"variant": "raw"},
+    MovieLens: {"variant": "1m"},
+    Goodbooks: {"ratings": "ratings_random.csv"},
+    Amazon: {"files": {"Books": "books.csv"}, "folder": "amazon-2014", "layout": "2014"},
+    LightGCNSplit: {"folder": "yelp2018"},
+    HetrecLastFM: {},
+    Table: {"interactions": "mine.csv", "columns": Columns("who", "what"), "name": "mine"},
+}
+
+
+def test_every_source_has_a_datamodule_of_its_name() -> None:
+    made = {name for name, kind in vars(datasets).items() if inspect.isclass(kind) and kind in EVERY}
+    assert made == {source.__name__ for source in SOURCES.values()} == {kind.__name__ for kind in EVERY}
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_the_root_is_the_option_or_that_of_the_environment(
+    kind: type[InteractionsDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kind(**EVERY[kind]).source.root == data_root()  # type: ignore[arg-type]
+    monkeypatch.setenv("RECSYS_DATA", str(tmp_path / "environment"))
+    assert kind(**EVERY[kind]).source.root == tmp_path / "environment"  # type: ignore[arg-type]
+    assert kind(root=tmp_path / "option", **EVERY[kind]).source.root == tmp_path / "option"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_options_reach_the_source_and_the_datamodule(kind: type[InteractionsDataModule], tmp_path: Path) -> None:
+    data = kind(root=tmp_path, batch_size=7, history_length=3, **EVERY[kind])  # type: ignore[arg-type]
+    assert type(data.source).__name__ == kind.__name__
+    assert (data.batch_size, data.history_length) == (7, 3)
+    options = data.source.options()
+    for name, value in EVERY[kind].items():
+        assert value in (getattr(data.source, name, None), options.get(name))
+
+
+def test_splits_suit_the_data() -> None:
+    assert Goodbooks().recipe.split == "leave_last_out"
+    assert (LightGCNSplit().recipe.split, LightGCNSplit().recipe.unseen_items) == ("official", "keep")
+    assert HetrecLastFM().recipe.split == "random"
+    assert MovieTweetings().recipe.split == MovieLens().recipe.split == "global_time"
+
+
+def test_a_fold_is_that_of_the_source() -> None:
+    assert [file.name for file in MovieLens(fold="u3").source.files()][:2] == ["u3.base", "u3.test"]
+
+
+def test_the_embedded_sample_is_whole() -> None:
+    data = MovieTweetings()
+    read = data.prepared.steps[0]
+    assert (read.rows, read.users, read.items) == (66_519, 4_271, 2_301)
+    schema = data.schema
+    assert schema.item_type == "movie"
+    assert {"user", "movie", "genre"} <= set(schema.num_nodes)
+    assert data.prepared.items["title"].str.len().gt(0).all()

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from recsys_lightning.batches import CSR, RankingBatch, Views
+from recsys_lightning.data.loaders import RankingLoader
+from recsys_lightning.data.negatives import InBatch
+from recsys_lightning.data.prepare import Recipe
+from recsys_lightning.datamodules.interactions import SCORES_PER_BATCH, InteractionsDataModule
+from recsys_lightning.errors import InputError
+from tests.data.memory import Memory, interactions, random_interactions
+from tests.worlds import MemorySource
+
+RANDOM = Recipe(split="random")
+
+
+def module(recipe: Recipe = RANDOM, **options: object) -> InteractionsDataModule:
+    return InteractionsDataModule(MemorySource(), recipe, **options)  # type: ignore[arg-type]
+
+
+def pairs(rows: CSR) -> set[tuple[int, int]]:
+    return set(zip(rows.row.tolist(), rows.col.tolist(), strict=True))
+
+
+def rows_of(data: InteractionsDataModule, *splits: str) -> set[tuple[int, int]]:
+    rows = data.prepared.interactions.take(data.prepared.mask(*splits))
+    return set(zip(rows.user.tolist(), rows.item.tolist(), strict=True))
+
+
+def ranked(loader: RankingLoader) -> tuple[list[int], set[tuple[int, int]], set[tuple[int, int]]]:
+    """Users in order, their seen pairs and their relevant pairs."""
+    users: list[int] = []
+    seen: set[tuple[int, int]] = set()
+    relevant: set[tuple[int, int]] = set()
+    for batch in loader:
+        assert isinstance(batch, RankingBatch)
+        users += batch.user.tolist()
+        for found, (row, item) in ((seen, batch.seen), (relevant, batch.relevant)):
+            found |= set(zip(batch.user[row].tolist(), item.tolist(), strict=True))
+    return users, seen, relevant
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+@pytest.mark.parametrize("test_views", ["train", "train+val"])
+def test_in_training_the_views_hold_train_rows_only(stage: str, test_views: Literal["train", "train+val"]) -> None:
+    data = module(test_views=test_views)
+    data.setup(stage)
+    views = data.views
+    assert pairs(views.train) == rows_of(data, "train")
+    assert int(views.popularity.sum()) == len(rows_of(data, "train"))
+    assert views.graph["user", "rates", "movie"].edge_index.shape[1] == len(rows_of(data, "train"))
+    assert int(views.history.mask.sum()) <= len(rows_of(data, "train"))
+
+
+@pytest.mark.parametrize("stage", ["test", "predict"])
+@pytest.mark.parametrize(("test_views", "splits"), [("train", ["train"]), ("train+val", ["train", "val"])])
+def test_in_the_end_val_rows_are_seen_where_that_was_asked_for(
+    stage: str, test_views: Literal["train", "train+val"], splits: list[str]
+) -> None:
+    data = module(test_views=test_views)
+    data.setup(stage)
+    assert pairs(data.views.train) == rows_of(data, *splits)
+    assert not pairs(data.views.train) & rows_of(data, "test")
+
+
+def test_views_are_made_once() -> None:
+    data = module()
+    assert data.views is data.views_of("train")
+    assert data.views_of("train", "val") is not data.views
+
+
+def test_training_batches_hold_the_train_pairs_once_each() -> None:
+    data = module(batch_size=32)
+    seen = [
+        pair for batch in data.train_dataloader() for pair in zip(*map(torch.Tensor.tolist, batch[:2]), strict=True)
+    ]
+    assert len(seen) == len(set(seen))
+    assert set(seen) == rows_of(data, "train")
+
+
+def test_negatives_are_never_train_positives_and_often_held_out_ones() -> None:
+    data = module()
+    train, held_out = rows_of(data, "train"), rows_of(data, "val", "test")
+    loader, drawn = data.train_dataloader(), set()
+    for epoch in range(20):
+        loader.set_epoch(epoch)
+        for batch in loader:
+            users = batch.user.repeat_interleave(batch.negative.shape[1])
+            drawn |= set(zip(users.tolist(), batch.negative.flatten().tolist(), strict=True))
+    assert not drawn & train
+    assert len(drawn & held_out) > 0.5 * len(held_out)
+
+
+def test_the_sampler_is_an_option() -> None:
+    batch = next(iter(module(negatives=InBatch(), batch_size=16).train_dataloader()))
+    assert torch.equal(batch.negative, batch.item)
+
+
+def test_evaluation_masks_what_came_before() -> None:
+    data = module()
+    val, test = data.val_dataloader(), data.test_dataloader()
+    assert isinstance(val, RankingLoader)
+    for loader, split, before in ((val, "val", ["train"]), (test, "test", ["train", "val"])):
+        users, seen, relevant = ranked(loader)
+        assert relevant == rows_of(data, split)
+        assert users == sorted({user for user, _ in relevant})
+        assert seen == {pair for pair in rows_of(data, *before) if pair[0] in set(users)}
+
+
+def test_predict_is_for_every_user_and_masks_as_test_does() -> None:
+    data = module()
+    users, seen, relevant = ranked(data.predict_dataloader())
+    assert users == list(range(data.schema.num_users))
+    assert seen == rows_of(data, "train", "val")
+    assert not relevant
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def test_processes_share_the_users_out(processes: int) -> None:
+    whole = ranked(module().test_dataloader())
+    shares, trained = [], []
+    for rank in range(processes):
+        data = module(batch_size=64)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=processes, strategy=strategy)  # type: ignore[assignment]
+        shares.append(ranked(data.test_dataloader()))
+        trained.append(sum(len(batch.user) for batch in data.train_dataloader()))
+    assert sorted(user for users, _, _ in shares for user in users) == whole[0]
+    assert set().union(*(relevant for _, _, relevant in shares)) == whole[2]
+    assert len(set(trained)) == 1 and sum(trained) >= len(rows_of(module(), "train"))
+
+
+def test_without_val_rows_nothing_is_validated() -> None:
+    data = module(replace(RANDOM, val=0))
+    assert not data.holds("val") and data.holds("test")
+    assert data.val_dataloader() == []
+    assert ranked(data.test_dataloader())[2] == rows_of(data, "test")
+
+
+def test_without_test_rows_testing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no test rows: data\.recipe\.test is 0"):
+        module(replace(RANDOM, test=0)).setup("test")
+
+
+@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size"])
+def test_batches_hold_something(name: str) -> None:
+    with pytest.raises(InputError, match=rf"data\.{name} is -1; it must be at least 1"):
+        module(**{name: -1})
+
+
+def test_evaluation_batches_follow_the_size_of_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = module()
+    assert [len(batch.user) for batch in data.predict_dataloader()] == [60]
+    monkeypatch.setattr("recsys_lightning.datamodules.interactions.SCORES_PER_BATCH", 40 * 25)
+    assert [len(batch.user) for batch in data.predict_dataloader()] == [25, 25, 10]
+    assert [len(batch.user) for batch in module(eval_batch_size=50).predict_dataloader()] == [50, 10]
+    assert SCORES_PER_BATCH == 1 << 24
+
+
+def test_the_seed_is_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    assert module().seed == 0
+    first = [batch.user for batch in module().train_dataloader()]
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    assert module().seed == 7
+    other = [batch.user for batch in module().train_dataloader()]
+    assert not all(map(torch.equal, first, other))
+
+
+def test_floors_are_kept_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path))
+    assert module().floor_folder == tmp_path / "floors"
+    module().prepare_data()
+    assert [path.name[:6] for path in tmp_path.iterdir()] == ["world-"]
+
+
+def test_held_out_rows_change_nothing_that_training_sees() -> None:
+    """G5: the rows of val and test may come and go; the tensors of the train stage stay the same, bit for bit."""
+    rows = random_interactions()
+    label = np.array([0, 0, 0, 1, 2], np.int8)[np.arange(len(rows)) % 5]
+    whole = replace(rows, split=label)
+    fewer = whole.take((label == 0) | (np.arange(len(rows)) % 2 == 0))
+    one, other = (
+        InteractionsDataModule(Memory(raw, variant=f"{len(raw)} rows"), Recipe(split="official"))
+        for raw in (whole, fewer)
+    )
+    for data in (one, other):
+        data.setup("fit")
+        data.negatives.prepare(data.views.train, data.schema.num_items)
+    assert len(rows_of(one, "val", "test")) > len(rows_of(other, "val", "test")) > 0
+    assert one.schema.fingerprint != other.schema.fingerprint
+    assert replace(one.schema, fingerprint="") == replace(other.schema, fingerprint="")
+    assert_same_views(one.views, other.views)
+    for batch, same in zip(one.train_dataloader(), other.train_dataloader(), strict=True):
+        assert all(map(torch.equal, batch, same))
+
+
+def assert_same_views(one: Views, other: Views) -> None:
+    assert all(map(torch.equal, one.train, other.train))
+    assert torch.equal(one.popularity, other.popularity)
+    assert all(map(torch.equal, one.history, other.history))
+    for store, same in zip(one.graph.edge_stores, other.graph.edge_stores, strict=True):
+        assert set(store.keys()) == set(same.keys())
+        assert all(torch.equal(store[key], same[key]) for key in store.keys())  # noqa: SIM118
+
+
+def test_a_user_without_train_rows_is_neither_trained_nor_tested() -> None:
+    rows = interactions([("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("new", "x")], split=[0, 2, 0, 2, 2])
+    data = InteractionsDataModule(
+        Memory(rows, variant="new user"), Recipe(split="official", val=0, unseen_items="keep")
+    )
+    assert data.prepared.users["user_id"].tolist() == ["a", "b"]
+    assert ranked(data.test_dataloader())[0] == [0, 1]
