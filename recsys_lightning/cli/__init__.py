@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 
@@ -70,7 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if ours := next((link for link in chain if isinstance(link, kind)), None):
                 print(f"recsys: {ours}", file=sys.stderr)
                 return status
-        raise
+        if not isinstance(error, ArgumentError):
+            raise
+        from recsys_lightning.cli.options import sentence
+
+        print(f"recsys: {sentence(str(error), verb)}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -33,6 +33,7 @@ def run(words: list[str]) -> None:
         options = options[:at] + options[at + 2 :]
     cli = make_cli(["--model", "Ranking", "--model.recommender", "Popularity", *options], run=False)
     cli.datamodule.trainer = cli.trainer
+    cli.datamodule.setup("test")
     floors = compute_floors(cli.datamodule, cli.model.k, cli.trainer.strategy.root_device, names)
     print()
     print(floor_table(floors, cli.datamodule.schema, cli.model.k[0]))

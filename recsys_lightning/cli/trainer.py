@@ -36,7 +36,7 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --data.root FOLDER        where raw data lie, instead of data/ or RECSYS_DATA
   --data.recipe.split NAME  global_time, leave_last_out, random or official
   --model Ranking           the task; --model.help Ranking lists its options
-  --model.recommender NAME  the network; --model.recommender.help NAME lists its options
+  --model.recommender NAME  the network; --model Ranking --model.recommender.help NAME lists its options
   --trainer.max_epochs N, --trainer.devices N, --trainer.logger WandbLogger, ... as in Lightning's Trainer
   --early_stopping.patience N, --checkpoint.monitor METRIC
   --seed_everything N       the seed of everything random in training
@@ -153,7 +153,7 @@ def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
     import recsys_lightning.tasks.ranking  # noqa: F401
 
     _quiet()
-    verbs, exact = RecsysCLI.subcommands(), {"allow_abbrev": False}
+    verbs, exact = RecsysCLI.subcommands(), {"allow_abbrev": False, "exit_on_error": False}
     return RecsysCLI(
         Task,
         InteractionsDataModule,
@@ -188,6 +188,7 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
     warnings.filterwarnings("ignore", message="The dirpath has changed.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     tips.addFilter(lambda record: "Tip:" not in record.getMessage() and "TPU" not in record.getMessage())

@@ -63,7 +63,9 @@ class Text:
         if len(self.header) == 1 and (other := _detect([self.header[0]])) and other != self.separator:
             hint = f" The columns look separated by {other!r}: set separator to it."
         elif self.has_header:
-            hint = " Say in columns what they are called; where the file has no header line, name all columns in header."
+            hint = (
+                " Say in columns what they are called; where the file has no header line, name all columns in header."
+            )
         require_columns(str(self.file), wanted, self.header, hint)
 
     def blocks(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from scipy.linalg import lapack
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
@@ -24,8 +24,7 @@ class EASE(ClosedForm):
 
         P = (R^T R + lambda 1)^-1,    B_ij = -P_ij / P_jj,    B_jj = 0
 
-    One dense inverse of (I, I) in float32: 41,000 items take 6.7 GB and some minutes on a CPU. On CPU it is made in
-    place; on a GPU three such matrices are alive for a moment.
+    One dense inverse of (I, I) in float32, made in its place: 41,000 items take 6.7 GB and some minutes on a CPU.
 
     Source: Steck, WWW 2019, arXiv 1905.03375.
 
@@ -49,11 +48,9 @@ class EASE(ClosedForm):
 
     def solve(self, views: Views) -> None:
         """Gram matrix, its inverse, and B, one in the place of the other."""
-        matrix_bytes = 4 * self.num_items**2
-        work_bytes = 8 * BLOCK * (self.num_items + views.num_users)
-        copies = 1 if views.device.type == "cpu" else 3
+        matrix_bytes, blocks_bytes = 4 * self.num_items**2, 12 * BLOCK * (self.num_items + views.num_users)
         require(
-            copies * matrix_bytes + work_bytes,
+            matrix_bytes + blocks_bytes,
             views.device,
             f"EASE on {self.num_items:,} items",
             "Use a machine with more memory, fewer items (item_core or limit_items of the data), or ItemKNN or GFCF.",
@@ -63,9 +60,8 @@ class EASE(ClosedForm):
         for item in blocks(self.num_items, BLOCK, views.device):
             weight[item[0] : item[-1] + 1] = cooccurrence(views, item).T
         weight.diagonal().add_(self.regularization)
-        weight = invert(weight)
-        variance = weight.diagonal().clone()
-        weight.div_(variance).neg_()
+        negative_inverse(weight)
+        weight.div_(-weight.diagonal().clone())
         weight.fill_diagonal_(0.0)
         self.keep(weight=weight)
 
@@ -74,24 +70,37 @@ class EASE(ClosedForm):
         return pool(take(rows, user), self.weight)
 
 
-def invert(matrix: Tensor) -> Tensor:
-    """Inverse of a symmetric positive definite float32 matrix (n, n), which is overwritten on CPU.
+def negative_inverse(matrix: Tensor) -> Tensor:
+    """Minus the inverse of a symmetric positive definite matrix (n, n), made in its own memory.
+
+    Gauss-Jordan elimination with a block of pivots K at a time, on the lower triangle:
+
+        A_ij -= A_iK A_KK^-1 A_Kj,    A_iK = A_iK A_KK^-1,    A_KK = -A_KK^-1
+
+    It takes the n^3 operations that Cholesky's factorisation and inverse take, all of them in matrix products. LAPACK
+    is as fast, but not in place on every device, and scipy's build of it crashes on the sizes that matter here.
 
     Raises:
-        RuntimeError: the matrix is not positive definite.
+        torch.linalg.LinAlgError: the matrix is not positive definite.
     """
-    if matrix.device.type != "cpu":
-        return torch.cholesky_inverse(torch.linalg.cholesky(matrix))
-    # torch keeps its argument and copies it; LAPACK works in place. Fortran order of a symmetric matrix is its own.
-    factor, failed = lapack.spotrf(matrix.numpy().T, lower=0, clean=0, overwrite_a=1)
-    if not failed:
-        factor, failed = lapack.spotri(factor, lower=0, overwrite_c=1)
-    if failed:
-        raise RuntimeError(f"Cholesky factorisation failed at row {failed} of {len(matrix)}")
-    inverse = torch.from_numpy(factor.T)  # its lower triangle is the result
-    for row in blocks(len(inverse), BLOCK, inverse.device):
-        first, last = int(row[0]), int(row[-1]) + 1
-        inverse[:first, first:last] = inverse[first:last, :first].T
-        square = inverse[first:last, first:last]
-        square.copy_(square.tril() + square.tril(-1).T)
-    return inverse
+    edges = [*range(0, len(matrix), BLOCK), len(matrix)]
+    rows = [slice(first, last) for first, last in pairwise(edges)]
+    for pivot in rows:
+        before, after = slice(0, pivot.start), slice(pivot.stop, None)
+        square = symmetric(matrix[pivot, pivot])
+        column = torch.cat([matrix[pivot, before].T, square, matrix[after, pivot]])
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(square))
+        scaled = column @ inverse
+        for row in rows:
+            matrix[row, : row.stop].addmm_(scaled[row], column[: row.stop].T, alpha=-1)
+        matrix[pivot, before], matrix[after, pivot] = scaled[before].T, scaled[after]
+        matrix[pivot, pivot] = -inverse
+    for row in rows:
+        matrix[: row.start, row] = matrix[row, : row.start].T
+        matrix[row, row] = symmetric(matrix[row, row])
+    return matrix
+
+
+def symmetric(matrix: Tensor) -> Tensor:
+    """A matrix with its upper triangle replaced by its lower one."""
+    return matrix.tril() + matrix.tril(-1).T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -58,9 +60,9 @@ class GFCF(ClosedForm):
         """Degrees and singular vectors."""
         users, items = views.train, views.derive(by_item)
         user_scale, item_scale = (1.0 / rows.degree.clamp(min=1) for rows in (users, items))
-        basis = right_singular_vectors(users, user_scale.sqrt(), item_scale.sqrt(), self.factors)
         self.keep(user_crow=users.crow, user_col=users.col, item_crow=items.crow, item_col=items.col)
-        self.keep(user_scale=user_scale, item_scale=item_scale.sqrt(), basis=basis)
+        self.keep(user_scale=user_scale, item_scale=item_scale.sqrt())
+        self.keep(basis=views.derive(singular_vectors(self.factors)))
 
     def rank(self, rows: CSR, user: Tensor) -> Tensor:
         """Both filters on the users' own rows: (B,) -> (B, I)."""
@@ -74,21 +76,23 @@ class GFCF(ClosedForm):
         return linear.T + self.alpha * smooth
 
 
-def right_singular_vectors(rows: CSR, user_scale: Tensor, item_scale: Tensor, factors: int) -> Tensor:
-    """The leading right singular vectors (I, factors) of a scaled binary matrix, the same ones at every call.
+@cache
+def singular_vectors(factors: int) -> Callable[[Views], Tensor]:
+    """What finds the leading right singular vectors of N, (I, factors), for `views.derive`.
 
-    Args:
-        rows: pattern of the matrix, (U rows).
-        user_scale: (U,) what its rows are multiplied by.
-        item_scale: (I,) what its columns are multiplied by.
-        factors: how many; no more than the shorter side has are returned.
+    The same ones at every call, and no more than the shorter side of N has. ARPACK finds them on CPU.
     """
-    value = (user_scale[rows.row] * item_scale[rows.col]).double().cpu().numpy()
-    shape = (len(user_scale), len(item_scale))
-    matrix = csr_matrix((value, rows.col.cpu().numpy(), rows.crow.cpu().numpy()), shape)
-    if factors < min(shape):
-        start = np.random.default_rng(0).standard_normal(min(shape))
-        _, _, vectors = svds(matrix, k=factors, v0=start)
-    else:
-        vectors = np.linalg.svd(matrix.toarray(), full_matrices=False)[2]
-    return torch.from_numpy(np.ascontiguousarray(vectors.T)).to(item_scale)
+
+    def build(views: Views) -> Tensor:
+        users, items = views.train, views.derive(by_item)
+        value = (users.degree[users.row] * items.degree[users.col]).double().rsqrt()
+        shape = (views.num_users, views.num_items)
+        matrix = csr_matrix(tuple(tensor.cpu().numpy() for tensor in (value, users.col, users.crow)), shape)
+        if factors < min(shape):
+            start = np.random.default_rng(0).standard_normal(min(shape))
+            vectors = svds(matrix, k=factors, v0=start)[2]
+        else:
+            vectors = np.linalg.svd(matrix.toarray(), full_matrices=False)[2]
+        return torch.from_numpy(np.ascontiguousarray(vectors.T, dtype=np.float32)).to(views.device)
+
+    return build

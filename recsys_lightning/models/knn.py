@@ -20,47 +20,56 @@ BLOCK = 1024
 class ItemKNN(ClosedForm):
     """Scores an item by its similarity to its nearest neighbours among the user's items.
 
-    Similarity is the cosine of item columns of the binary train matrix, |both| / (sqrt(|i| |j|) + shrinkage). The
-    nearest neighbours are kept for each *target* item, the one that is scored: kept for each item that the user has,
-    it would be another and weaker model.
+    Similarity is the cosine of item columns of the binary train matrix, or its asymmetric form, for an item i that
+    the user has and the target j that is scored:
 
-    Source: Deshpande and Karypis, ACM TOIS 22(1), 2004.
+        |i and j| / (|i|^asymmetry |j|^(1 - asymmetry) + shrinkage)
+
+    The nearest neighbours are kept for each *target* item: kept for each item that the user has, it would be another
+    model. More asymmetry punishes popular targets less.
+
+    Source: Deshpande and Karypis, ACM TOIS 22(1), 2004; asymmetric: Aiolli, RecSys 2013.
 
     Args:
         schema: sizes of the data.
         neighbours: kept for each item, at least 1.
         shrinkage: lowers similarities that rest on few users, from 0.
+        asymmetry: from 0 to 1; 0.5 is the cosine.
 
     Raises:
         InputError: an argument is out of its range.
     """
 
-    grid: ClassVar[dict[str, list[float]]] = {"neighbours": [20, 50, 100, 200, 500], "shrinkage": [0.0, 10.0, 100.0]}
+    grid: ClassVar[dict[str, list[float]]] = {
+        "neighbours": [20, 100, 500],
+        "shrinkage": [0.0, 10.0, 100.0],
+        "asymmetry": [0.5, 0.8],
+    }
 
     crow: Tensor  # (I + 1,)
     target: Tensor  # (I * neighbours,), for each item the targets whose neighbour it is
     similarity: Tensor  # (I * neighbours,)
 
-    def __init__(self, schema: Schema, neighbours: int = 100, shrinkage: float = 0.0) -> None:
+    def __init__(self, schema: Schema, neighbours: int = 100, shrinkage: float = 0.0, asymmetry: float = 0.5) -> None:
         super().__init__(schema)
-        if neighbours < 1 or shrinkage < 0:
+        if neighbours < 1 or shrinkage < 0 or not 0 <= asymmetry <= 1:
             raise InputError(
-                f"ItemKNN needs neighbours of at least 1 and a shrinkage of at least 0, and was given {neighbours} "
-                f"and {shrinkage}."
+                "ItemKNN needs neighbours of at least 1, a shrinkage of at least 0 and an asymmetry from 0 to 1, and "
+                f"was given {neighbours}, {shrinkage} and {asymmetry}."
             )
         self.neighbours = neighbours
         self.shrinkage = shrinkage
+        self.asymmetry = asymmetry
 
     def solve(self, views: Views) -> None:
         """Find each item's neighbours, a block of items at a time."""
-        norm = views.popularity.float().sqrt()
+        degree = views.popularity.clamp(min=1).float()
+        source, target = degree**self.asymmetry, degree ** (1 - self.asymmetry)
         count = min(self.neighbours, self.num_items)
         nearest = []
         for item in blocks(self.num_items, BLOCK, views.device):
             cosine = cooccurrence(views, item).T.contiguous()
-            cosine /= (norm[item, None] * norm + self.shrinkage).clamp_(
-                min=1.0
-            )  # below 1 only where there are no users
+            cosine /= target[item, None] * source + self.shrinkage
             cosine[torch.arange(len(item), device=item.device), item] = 0.0
             nearest.append(cosine.topk(count))
         similarity = torch.cat([top.values for top in nearest]).flatten()

@@ -97,8 +97,8 @@ class RankingReport:
             return "There are no timestamps: whether the split lets models look into the future cannot be told."
         return (
             f"Future-item rate {self.future.items:.1%} (items, on average, that first appear after a test "
-            f"interaction and can be recommended for it all the same); {self.future.history:.1%} of the test interactions are "
-            "older than some train interaction of the same user."
+            f"interaction and can be recommended for it all the same); {self.future.history:.1%} of the test "
+            "interactions are older than some train interaction of the same user."
         )
 
     def _remarks(self) -> list[str]:
@@ -125,7 +125,7 @@ def comparison(entries: Sequence[Floor], k: int) -> tuple[list[str], list[list[o
     rows: list[list[object]] = []
     for entry in entries:
         values = [entry.test.get(f"{name}_{k}") for name in LISTED]
-        counted = [int(entry.test["users"]), round(entry.seconds, 1)] if entry.test else [None, None]
+        counted = [int(entry.test["users"]), entry.seconds] if entry.test else [None, None]
         rows.append([entry.name, *values, *counted])
     return head, rows
 

@@ -69,7 +69,7 @@ def test_global_time_without_val_or_test():
 @pytest.mark.parametrize(
     ("time", "val", "test", "message"),
     [
-        (None, 0.1, 0.1, "Say split: leave_last_out"),
+        (None, 0.1, 0.1, "say split: leave_last_out"),
         (np.zeros(20, int), 0.1, 0.1, "no rows for train"),
         (np.array([0, 1, 2, 3, 4, 5, 6, 7, 9, 9]), 0.1, 0.1, "no rows for val"),
         (np.arange(10), 5, 5, "leave none of 10 rows for train"),

@@ -233,7 +233,7 @@ def test_missing_column_suggests_the_nearest(tmp_path: Path) -> None:
     told = str(caught.value)
     assert "found: 'userId', 'movieId', 'rating'; needed: 'user_id', 'item_id'" in told
     assert "nearest to 'user_id' is 'userId'" in told
-    assert "names" in told
+    assert "header" in told
 
 
 def test_wrong_separator_names_the_right_one(tmp_path: Path) -> None:

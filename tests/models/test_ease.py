@@ -36,17 +36,20 @@ class TestEASE(ClosedFormContract):
     def test_no_item_recommends_itself(self) -> None:
         assert not self.build(self.matrix()).weight.diagonal().any()
 
-    def test_inverse_is_made_in_place(self) -> None:
-        root = torch.randn(40, 40, generator=torch.Generator().manual_seed(0))
-        matrix = root @ root.T + 10 * torch.eye(40)
-        expected = torch.linalg.inv(matrix.double()).float()
-        inverse = ease.invert(matrix)
-        assert inverse.data_ptr() == matrix.data_ptr()
-        torch.testing.assert_close(inverse, expected, atol=1e-6, rtol=1e-4)
+    @pytest.mark.parametrize("block", [1, 7, 40, 64])
+    def test_inverse_is_made_in_place(self, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ease, "BLOCK", block)
+        root = torch.randn(40, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        matrix = root @ root.T + torch.eye(40)
+        expected = -torch.linalg.inv(matrix)
+        place = matrix.data_ptr()
+        assert ease.negative_inverse(matrix).data_ptr() == place
+        torch.testing.assert_close(matrix, expected, atol=1e-12, rtol=1e-9)
+        assert torch.equal(matrix, matrix.T)
 
     def test_matrix_that_is_not_positive_definite(self) -> None:
-        with pytest.raises(RuntimeError, match="row 2 of 3"):
-            ease.invert(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
+        with pytest.raises(torch.linalg.LinAlgError, match="not positive-definite"):
+            ease.negative_inverse(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
 
     def test_catalogue_beyond_memory_is_refused_before_it_is_allocated(self) -> None:
         views = self.views(torch.ones(1, 1, dtype=torch.bool))

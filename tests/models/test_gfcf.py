@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recsys_lightning.errors import InputError
-from recsys_lightning.models import GFCF
+from recsys_lightning.models import GFCF, gfcf
 from tests import worlds
 from tests.models.contract import ClosedFormContract
 
@@ -32,6 +32,15 @@ class TestGFCF(ClosedFormContract):
         model.fit(self.views(matrix))
         expected = oracle(matrix, factors, alpha)
         torch.testing.assert_close(self.scores(model, self.views(matrix)).double(), expected, atol=1e-5, rtol=1e-4)
+
+    def test_singular_vectors_are_found_once_for_all_alphas(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        views = self.views(self.matrix())
+        GFCF(worlds.schema(23, 17), 6, 0.1).fit(views)
+        monkeypatch.setattr(gfcf, "svds", None)
+        model = GFCF(worlds.schema(23, 17), 6, 0.5)
+        model.fit(views)
+        expected = oracle(self.matrix(), 6, 0.5)
+        torch.testing.assert_close(self.scores(model, views).double(), expected, atol=1e-5, rtol=1e-4)
 
     @pytest.mark.parametrize("options", [{"factors": 0}, {"alpha": -0.1}])
     def test_arguments_out_of_range(self, options: dict[str, float]) -> None:

@@ -1,0 +1,71 @@
+"""What the parser of options finds wrong, in a sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+_KEY = re.compile(r'Parser key "([^"]+)":')
+_CLASS = re.compile(r"class_path[ =]'[\w.]*?(\w+)'")
+_TYPE = re.compile(r"Expected an? <class '(?:[\w.]*\.)?(\w+)'>")
+_VALUE = re.compile(r"(?:Got|Given) value: (\S+?)\.?(?:\s|$)")
+_ATTEMPTS = re.compile(
+    r"Problem with given class_path .*:$|Does not validate|Subtypes:|Errors:|Given value|Expected a path"
+    r"|Expected a <class 'NoneType'>"
+)
+"""Lines that say what the parser tried, not what is wrong."""
+
+_NO_OPTION = "There is no option {name}.{more}"
+_KINDS = (
+    (r"Group '(?P<group>[^']+)' does not accept option '(?P<option>[^']+)'", _NO_OPTION),
+    (r"Option '(?P<option>[^']+)' is not accepted", _NO_OPTION),
+    (r"unrecognized arguments: --(?P<option>[^ =]+)", _NO_OPTION),
+    (r"unrecognized arguments: (?P<option>.+)", "{option} is no option: options begin with two dashes."),
+    (r"arguments are required: (?:\w+\.)?(?P<option>\w+)", "{name} must be given.{more}"),
+    (r"Expected a dot import path string: (?P<value>\S+)", "{path}: there is no {value}.{near}"),
+    (r"Expected a \S*Literal\[(?P<kind>.+?)\]\. Got value: (?P<value>\S+)", "{path} is {value}; it can be {kind}."),
+)
+
+
+def sentence(complaint: str, verb: str) -> str:
+    """What the parser of a verb's options complains of, in short, with the full name of the option.
+
+    A complaint of an unknown form stays as it is.
+    """
+    keys = [key for key in _KEY.findall(complaint) if key != "config"]
+    path = ".".join(keys)
+    classes = _CLASS.findall(complaint.partition("Given value")[0])
+    lines = [line.strip().removeprefix("- ") for line in complaint.splitlines()]
+    text = " ".join(_KEY.sub("", line) for line in lines if line and not _ATTEMPTS.match(line)).strip()
+    if (types := _TYPE.findall(text)) and (value := _VALUE.search(complaint)):
+        return f"{path} is {value[1]}; it must be {' or '.join(types)}."
+    for pattern, form in _KINDS:
+        if found := re.search(pattern, text):
+            parts = {name: value or "" for name, value in found.groupdict().items()}
+            name = ".".join(filter(None, (path, parts.get("group"), parts.get("option"))))
+            of = [f"--{keys[0]} {classes[0]}"] if len(keys) > 1 and len(classes) > 1 else []
+            about = " ".join([*of, f"--{path}.help {classes[-1]}"]) if classes else "--help-all"
+            more = f" `recsys {verb} {about}` lists what there is."
+            near = difflib.get_close_matches(parts.get("value", ""), _class_names(), 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            return form.format(**{**parts, "path": path, "name": name, "more": more, "near": hint})
+    return f"{path}: {text}" if path else text
+
+
+def _class_names() -> list[str]:
+    """Names of what is chosen by name: data sets, tasks, recommenders, losses, samplers, optimizers."""
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from recsys_lightning.data.negatives import NegativeSampler
+    from recsys_lightning.datamodules.interactions import InteractionsDataModule
+    from recsys_lightning.losses import Loss
+    from recsys_lightning.models import Recommender
+    from recsys_lightning.tasks.base import Task
+
+    names, found = [], [InteractionsDataModule, Task, Recommender, Loss, NegativeSampler, Optimizer, LRScheduler]
+    while found:
+        kind = found.pop()
+        names.append(kind.__name__)
+        found += kind.__subclasses__()
+    return names

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from recsys_lightning.data.audit import Future
+from recsys_lightning.data.filters import Step
+from recsys_lightning.reports.floors import Floor
+from recsys_lightning.reports.ranking import LISTED, RankingReport, comparison, floor_table
+from tests.worlds import schema
+
+
+def metrics(ndcg: float, **others: float) -> dict[str, float]:
+    """What a test at one cut-off has."""
+    return {
+        "recall_5": 0.5,
+        "ndcg_5": ndcg,
+        "mrr_5": 0.4,
+        "hit_rate_5": 0.6,
+        "coverage_5": 0.3,
+        "users": 1234.0,
+    } | others
+
+
+REPORT = RankingReport(
+    model="LightGCN",
+    data="world",
+    split="random, val 0.1, test 0.1",
+    fingerprint="0123456789abcdef" * 4,
+    k=(5,),
+    steps=(Step("read", 9000, 1300, 70), Step("duplicates", 8990, 1300, 70, "10 repeated pairs dropped")),
+    results={f"test/{name}": value for name, value in metrics(0.3, map_5=0.123456).items()},
+    floors=(Floor("Popularity", test=metrics(0.1), seconds=0.01), Floor("EASE", {"l": 5.0}, True, metrics(0.25))),
+    seconds=2.5,
+    looked_at_test=False,
+    future=Future(tests=100, history=0.25, items=0.031),
+)
+
+
+def remarks(report: RankingReport) -> str:
+    """Both forms carry them."""
+    said = [line for line in report.table().splitlines() if line in report.markdown().splitlines()]
+    return "\n".join(filter(None, said))
+
+
+def test_a_model_above_all_floors_needs_no_remark() -> None:
+    assert remarks(REPORT) == ""
+    assert "UNDER THE FLOOR" not in REPORT.markdown() and "WATERMARK" not in REPORT.markdown()
+
+
+def test_a_model_under_a_floor_is_marked_with_the_better_ones() -> None:
+    better = Floor("EASE", {"l": 5.0}, True, metrics(0.31))
+    report = replace(REPORT, floors=(REPORT.floors[0], better))
+    assert remarks(report) == "UNDER THE FLOOR: LightGCN has ndcg_5 0.3000; better are EASE (0.3100)."
+    assert "0.3100*" in report.table() and "**0.3100**" in report.markdown()
+
+
+def test_as_good_as_a_floor_is_not_under_it() -> None:
+    assert "UNDER" not in remarks(replace(REPORT, floors=(Floor("EASE", test=metrics(0.3)),)))
+
+
+def test_without_floors_it_says_how_to_get_them() -> None:
+    assert remarks(replace(REPORT, floors=())).startswith("No floors are known for this split yet: `recsys floors`")
+
+
+def test_floors_with_default_options_are_marked() -> None:
+    untuned = Floor("EASE", {"l": 5.0}, tuned=False, test=metrics(0.2))
+    assert remarks(replace(REPORT, floors=(untuned,))) == "Not tuned, as there are no val rows: EASE."
+
+
+def test_a_missing_floor_is_listed_with_the_reason() -> None:
+    report = replace(REPORT, floors=(*REPORT.floors, Floor("GFCF", note="it needs 9 GB and 4 are free.")))
+    assert remarks(report) == "GFCF is missing: it needs 9 GB and 4 are free."
+    assert "| GFCF |" in report.markdown()
+
+
+def test_numbers_that_select_on_test_are_watermarked() -> None:
+    assert remarks(replace(REPORT, looked_at_test=True)).startswith("WATERMARK: test was looked at before")
+
+
+def test_a_floor_that_is_tested_itself_stands_once() -> None:
+    report = replace(REPORT, model="EASE")
+    assert report.table().count("EASE") == 1 and "0.3000" in report.table() and "0.2500" not in report.table()
+
+
+def test_the_table_says_what_it_was_measured_on() -> None:
+    lines = REPORT.table().splitlines()
+    assert lines[0] == "world, random, val 0.1, test 0.1, 1,234 users, full ranking"
+    assert lines[2].split() == ["model", *(f"{name}@5" for name in LISTED), "users", "seconds"]
+    assert lines[4].split()[0] == "LightGCN" and lines[4].split()[-2:] == ["1,234", "2.5000"]
+
+
+def test_markdown_holds_all_that_another_person_needs() -> None:
+    text = REPORT.markdown()
+    assert text.startswith("# LightGCN on world\n")
+    assert REPORT.fingerprint in text and "1,234 users tested" in text
+    assert "| test/map_5 | 0.1235 |" in text  # every metric, not only those of the comparison
+    assert "| duplicates | 8,990 | 1,300 | 70 | 10 repeated pairs dropped |" in text
+    for word in ("recall@k = hits / held-out items", "none is sampled", "ndcg@k: gain 1", "Ties are broken"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("future", "sentence"),
+    [
+        (Future(100, 0.25, 0.031), "Future-item rate 3.1%"),
+        (Future(100, 0.25, 0.031), "25.0% of the test interactions are older than some train interaction"),
+        (None, "There are no timestamps"),
+    ],
+)
+def test_the_future_is_spoken_of(future: Future | None, sentence: str) -> None:
+    assert sentence in replace(REPORT, future=future).markdown().replace("\n", " ")
+
+
+def test_what_was_not_measured_is_a_gap_in_the_comparison() -> None:
+    head, rows = comparison([Floor("Popularity"), REPORT.floors[1]], 5)
+    assert head[0] == "model" and head[-2:] == ["users", "seconds"]
+    assert rows[0] == ["Popularity", None, None, None, None, None, None, None]
+    assert rows[1][:3] == ["EASE", 0.5, 0.25] and rows[1][-2] == 1234
+
+
+def test_floors_alone() -> None:
+    text = floor_table([*REPORT.floors, Floor("GFCF", note="too large.")], schema(3, 4), 5)
+    assert text.splitlines()[0] == "world, none, full ranking"
+    assert "0.2500*" in text and text.splitlines()[-1] == "GFCF is missing: too large."

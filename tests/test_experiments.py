@@ -1,0 +1,178 @@
+"""Every experiment runs as it lies there, through the real command line, on small data of its publisher's layout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from recsys_lightning import models
+from tests.conftest import REPOSITORY, Recsys
+from tests.worlds import blocks
+
+EXPERIMENTS = REPOSITORY / "experiments"
+FILES = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.name != "data.yaml")
+FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", "gini", "novelty", "popularity_lift")
+SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--model.recommender.dim", "8"]
+GENRES = ["Action", "Comedy", "Drama"]
+
+Rows = list[tuple[int, int, int, int]]
+
+
+def rows() -> Rows:
+    """(user, item, rating, time), numbered from 1: 60 users, 40 items in 3 blocks, in the order of time."""
+    train = blocks(60, 40)[1].train
+    order = np.random.default_rng(0).permutation(len(train.col))
+    pairs = zip(train.row[order].tolist(), train.col[order].tolist(), strict=True)
+    return [(user + 1, item + 1, 3 + (user + item) % 3, 978_300_000 + n) for n, (user, item) in enumerate(pairs)]
+
+
+def write(file: Path, lines: list[str], encoding: str = "utf-8") -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
+
+
+def ml_100k(root: Path) -> None:
+    ratings = ["\t".join(map(str, row)) for row in rows()]
+    write(root / "ml-100k" / "u1.base", [line for n, line in enumerate(ratings) if n % 5])
+    write(root / "ml-100k" / "u1.test", [line for n, line in enumerate(ratings) if n % 5 == 0])
+    flags = np.eye(19, dtype=int)
+    films = [f"{n}|Caf\xe9 {n} (1995)|01-Jan-1995||url|{'|'.join(map(str, flags[n % 19]))}" for n in range(1, 41)]
+    write(root / "ml-100k" / "u.item", films, "latin-1")
+    write(root / "ml-100k" / "u.user", [f"{n}|24|M|technician|08571" for n in range(1, 61)])
+
+
+def ml_1m(root: Path) -> None:
+    write(root / "ml-1m" / "ratings.dat", ["::".join(map(str, row)) for row in rows()])
+    films = [f"{n}::Caf\xe9 {n} (1995)::{GENRES[n % 3]}|War" for n in range(1, 41)]
+    write(root / "ml-1m" / "movies.dat", films, "latin-1")
+    write(root / "ml-1m" / "users.dat", [f"{n}::F::1::10::48067" for n in range(1, 61)])
+
+
+def gowalla(root: Path) -> None:
+    for name, chosen in (("train.txt", lambda n: n % 5), ("test.txt", lambda n: n % 5 == 0)):
+        items: dict[int, list[int]] = {user: [] for user in range(60)}
+        for n, (user, item, _, _) in enumerate(rows()):
+            if chosen(n):
+                items[user - 1].append(item - 1)
+        write(root / "gowalla" / name, [" ".join(map(str, [user, *own])) for user, own in items.items()])
+
+
+def goodbooks(root: Path) -> None:
+    write(root / "goodbooks" / "ratings.csv", ["user_id,book_id,rating", *(f"{u},{i},{r}" for u, i, r, _ in rows())])
+    head = "book_id,authors,original_publication_year,title,language_code"
+    books = [f'{n},"Homer, Nobody",-750.0,"Iliad, {n}",eng' for n in range(1, 41)]
+    write(root / "goodbooks" / "books.csv", [head, *books])
+    genres = [f'{n},{n},"{GENRES[n % 3].lower()},classics"' for n in range(1, 41)]
+    write(root / "goodbooks" / "book_genres.csv", ["book_id,goodreads_book_id,genres", *genres])
+
+
+SMALL_DATA: dict[str, Callable[[Path], None]] = {
+    "ml-100k": ml_100k,
+    "ml-1m": ml_1m,
+    "gowalla": gowalla,
+    "goodbooks": goodbooks,
+}
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a small set in each publisher's layout."""
+    root = tmp_path_factory.mktemp("data")
+    for write_files in SMALL_DATA.values():
+        write_files(root)
+    return root
+
+
+@pytest.fixture
+def shorten(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[str]]:
+    """Options that make an experiment quick, and the small data in place of the real ones."""
+
+    def options(config: Path) -> list[str]:
+        if config.parent.name == "movietweetings":
+            return ["--data.recipe.limit_users", "300"]
+        monkeypatch.setenv("RECSYS_DATA", str(small))
+        return []
+
+    return options
+
+
+def recommender(config: Path) -> str:
+    name: str = yaml.safe_load(config.read_text())["model"]["init_args"]["recommender"]["class_path"]
+    return name
+
+
+@pytest.mark.parametrize("config", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_it_runs_as_it_lies_there(
+    recsys: Recsys, shorten: Callable[[Path], list[str]], tmp_path: Path, config: Path
+) -> None:
+    name, options = recommender(config), shorten(config)
+    checkpoint: list[object] = []
+    if not getattr(models, name).closed_form:
+        fitted = recsys("fit", "--config", config, *options, *SHORT)
+        assert fitted.status == 0, fitted.err
+        printed = re.search(r"^test it: recsys (.*)$", fitted.out, re.MULTILINE)
+        assert printed
+        tested = recsys(*printed[1].split())
+        [best] = tmp_path.rglob("best.ckpt")
+        checkpoint = ["--ckpt_path", best, "--model.recommender.dim", 8]
+    else:
+        tested = recsys("test", "--config", config, *options)
+    assert tested.status == 0, tested.err
+
+    metrics = json.loads(Path(tested.last_line).read_text())
+    assert metrics["model"] == name and metrics["users"] > 0
+    wanted = yaml.safe_load(config.read_text())["model"]["init_args"]["k"]
+    for k in wanted:
+        assert 0 < metrics[f"test/recall_{k}"] <= metrics[f"test/hit_rate_{k}"] <= 1
+        assert {f"test/{figure}_{k}" for figure in FIGURES} <= set(metrics)
+    recipe = yaml.safe_load((config.parent / "data.yaml").read_text())["init_args"]["recipe"]
+    assert metrics["split"].startswith(f"{recipe['split']}, val {recipe['val']:g}")
+
+    if config.stem in ("ease", "lightgcn"):
+        predicted = recsys("predict", "--config", config, *options, *checkpoint)
+        assert predicted.status == 0, predicted.err
+        lists = pd.read_parquet(predicted.last_line)
+        assert lists["user_id"].nunique() >= metrics["users"]
+        assert lists.groupby("user_id").size().eq(10).all()
+        if config.parent.name in ("ml-100k", "ml-1m"):
+            assert lists["title"].str.fullmatch(r"Caf\xe9 \d+ \(1995\)").all()
+
+
+def test_every_data_set_has_its_experiments() -> None:
+    folders = {path.parent for path in EXPERIMENTS.glob("*/*.yaml")}
+    assert {folder.name for folder in folders} == {*SMALL_DATA, "movietweetings"}
+    for folder in folders:
+        assert {path.stem for path in folder.glob("*.yaml")} >= {"data", "popularity", "ease", "mf", "lightgcn"}
+
+
+@pytest.mark.parametrize("config", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_it_takes_the_data_of_its_folder_and_selects_on_val(config: Path) -> None:
+    text = yaml.safe_load(config.read_text())
+    assert text["data"] == "data.yaml"
+    if getattr(models, recommender(config)).closed_form:
+        assert "checkpoint" not in text
+    else:
+        first = f"val/ndcg_{text['model']['init_args']['k'][0]}"
+        assert text["checkpoint"]["monitor"] == text["early_stopping"]["monitor"] == first
+
+
+def test_the_readme_tells_how_to_use_a_table_of_ones_own(
+    recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    [example] = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "class_path: Table" in block]
+    (tmp_path / "my_data.yaml").write_text(example)
+    told = yaml.safe_load(example)["init_args"]
+    columns = [told["columns"][role] for role in ("user_id", "item_id", "rating", "timestamp")]
+    pd.DataFrame(rows(), columns=columns).to_csv(tmp_path / told["interactions"], index=False)
+    monkeypatch.setenv("RECSYS_DATA", str(tmp_path))
+    outcome = recsys("floors", "--data", tmp_path / "my_data.yaml", "--only", "Popularity")
+    assert outcome.status == 0, outcome.err
+    assert "Popularity (default): test/ndcg_10" in outcome.out

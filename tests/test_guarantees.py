@@ -1,0 +1,272 @@
+"""What an evaluation must guarantee (G5, G7, G10, G14, G15), seen from outside: data in, figures out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+from torch import Tensor
+
+from recsys_lightning.callbacks.checkpoint import read_checkpoint
+from recsys_lightning.callbacks.results import WriteResults
+from recsys_lightning.data.audit import future
+from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.data.sources import Table
+from recsys_lightning.data.tables import Columns
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.errors import InputError
+from recsys_lightning.models import EASE, GFCF, MF, ItemKNN, LightGCN, Recommender
+from recsys_lightning.models import Popularity as PopularityModel
+from recsys_lightning.schema import Schema
+from recsys_lightning.tasks.ranking import Ranking
+from tests.data.memory import Memory, random_interactions
+from tests.tasks.test_base import trainer
+
+MODELS: dict[str, Callable[[Schema], Recommender]] = {
+    "Popularity": PopularityModel,
+    "ItemKNN": partial(ItemKNN, neighbours=20),
+    "EASE": partial(EASE, regularization=10.0),
+    "GFCF": partial(GFCF, factors=8),
+    "MF": partial(MF, dim=8),
+    "LightGCN": partial(LightGCN, dim=8, layers=2),
+}
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+
+
+def run(folder: Path, model: Callable[[Schema], Recommender], data: InteractionsDataModule, epochs: int = 2) -> Ranking:
+    """The task after fit, where there is something to fit, and test."""
+    seed_everything(data.seed)
+    task = Ranking(model, optimizer=partial(torch.optim.Adam, lr=0.05), k=[10])
+    made = trainer(folder, max_epochs=epochs, callbacks=[WriteResults()])
+    if not getattr(model, "func", model).closed_form:  # type: ignore[attr-defined]
+        made.fit(task, data)
+    made.test(task, data, verbose=False)
+    return task
+
+
+@pytest.fixture(autouse=True)
+def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.setenv("PL_SEED_WORKERS", "0")
+
+
+# G7: the future
+
+
+@dataclass(frozen=True)
+class Fashions:
+    """A stream in which a period says nothing of the next one, and everything of itself.
+
+    In each period users are thrown into new groups, and each group into a random set of items of which every member
+    takes some. Who knows a part of a period knows the rest of it; who knows all earlier ones knows nothing.
+    """
+
+    users: int = 120
+    items: int = 400
+    periods: int = 10
+    group: int = 12
+    taken: int = 6
+
+    def table(self) -> pd.DataFrame:
+        random = np.random.default_rng(0)
+        parts = []
+        for period in range(self.periods):
+            groups = random.permutation(self.users).reshape(-1, self.group)
+            for members in groups:
+                offered = random.choice(self.items, 2 * self.taken, replace=False)
+                item = np.stack([random.choice(offered, self.taken, replace=False) for _ in members])
+                user = np.repeat(members, self.taken)
+                time = 1_000_000_000 + period * 1000 + random.integers(0, 1000, len(user))
+                parts.append(pd.DataFrame({"user_id": user, "item_id": item.ravel(), "timestamp": time}))
+        table = pd.concat(parts).drop_duplicates(["user_id", "item_id"])  # who has an item does not take it again
+        return table.astype({"user_id": str, "item_id": str})
+
+    def data(self, split: str) -> InteractionsDataModule:
+        table = self.table()
+        last = (table["timestamp"] >= 1_000_000_000 + (self.periods - 1) * 1000).sum()  # the last period is test
+        sizes = {"val": 0, "test": int(last) if split == "global_time" else 1 / self.periods}
+        source = Table(Path(), table, Columns(timestamp="timestamp"), name="fashions")
+        return InteractionsDataModule(source, Recipe(split=split, **sizes), batch_size=512)  # type: ignore[arg-type]
+
+    def chance(self, data: InteractionsDataModule) -> float:
+        """Expected recall of ten random items among those that a user has not seen, over the users of the test."""
+        tested = data.prepared.csr("test").degree > 0
+        unseen = data.schema.num_items - data.prepared.csr("train", "val").degree[tested]
+        return float((10 / unseen).mean())
+
+
+@every_model
+def test_g7_a_future_that_tells_the_answer_is_out_of_reach(
+    tmp_path: Path, model: Callable[[Schema], Recommender]
+) -> None:
+    world = Fashions()
+    data = world.data("global_time")
+    task = run(tmp_path, model, data, epochs=20)
+    # the mean of 720 hits or misses of chance .03 strays by .006
+    assert task.results["test/recall_10"] == pytest.approx(world.chance(data), abs=0.02)
+    figures = future(data.prepared.interactions)
+    assert figures is not None and figures.history == 0
+    assert "0.0% of the test interactions are older" in (tmp_path / "report.md").read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["ItemKNN", "EASE", "GFCF", "LightGCN"])
+def test_g7_a_random_split_lets_it_in_and_the_report_says_so(tmp_path: Path, name: str) -> None:
+    world = Fashions()
+    data = world.data("random")
+    task = run(tmp_path, MODELS[name], data, epochs=20)
+    assert task.results["test/recall_10"] > 2 * world.chance(data)
+    figures = future(data.prepared.interactions)
+    assert figures is not None and figures.history > 0.5
+    assert f"{figures.history:.1%} of the test interactions are older" in (tmp_path / "report.md").read_text()
+
+
+# G5 and G10: what is held out
+
+
+def held_out(keep: Callable[[np.ndarray], np.ndarray], seed: int = 0, **options: object) -> InteractionsDataModule:
+    """Five hundred rows, a fifth of them val and a fifth test, of which only some of the test rows are there."""
+    rows = random_interactions()
+    label = np.array([0, 0, 0, 1, 2], np.int8)[np.random.default_rng(seed).permutation(len(rows)) % 5]
+    chosen = (label != 2) | keep(np.arange(len(rows)))
+    source = Memory(replace(rows, split=label).take(chosen), variant=f"held out {seed} {chosen.sum()}")
+    return InteractionsDataModule(source, Recipe(split="official"), batch_size=64, **options)  # type: ignore[arg-type]
+
+
+def all_rows(number: np.ndarray) -> np.ndarray:
+    return number >= 0
+
+
+def every_third(number: np.ndarray) -> np.ndarray:
+    return number % 3 == 0
+
+
+def scores(task: Ranking, data: InteractionsDataModule) -> Tensor:
+    with torch.no_grad():
+        state = task.recommender.encode(data.views_of("train"))
+        return task.recommender.score_all(task.recommender.users(state, torch.arange(data.schema.num_users)), state)
+
+
+@every_model
+@pytest.mark.parametrize("test_views", ["train", "train+val"])
+def test_g5_no_score_depends_on_a_test_row(
+    tmp_path: Path, model: Callable[[Schema], Recommender], test_views: str
+) -> None:
+    whole, fewer = (held_out(keep, test_views=test_views) for keep in (all_rows, every_third))
+    assert whole.prepared.mask("test").sum() > 2 * fewer.prepared.mask("test").sum() > 0
+    tasks = [run(tmp_path / str(n), model, data) for n, data in enumerate((whole, fewer))]
+    assert tasks[0].results["test/recall_10"] != tasks[1].results["test/recall_10"]
+    assert torch.equal(scores(tasks[0], whole), scores(tasks[1], fewer))
+
+
+def test_g5_a_train_row_does_change_the_scores(tmp_path: Path) -> None:
+    """What the test above would miss if scores depended on nothing."""
+    tasks = [run(tmp_path / str(seed), MODELS["EASE"], held_out(all_rows, seed)) for seed in (0, 1)]
+    found = [scores(task, held_out(all_rows, seed)) for seed, task in enumerate(tasks)]
+    assert found[0].shape == found[1].shape and not torch.equal(*found)
+
+
+@pytest.mark.parametrize("sampler", [Uniform(2), Popularity(2), InBatch()], ids=lambda sampler: type(sampler).__name__)
+def test_g10_negatives_do_not_depend_on_the_test_rows(sampler: NegativeSampler) -> None:
+    drawn = []
+    for keep in (all_rows, every_third):
+        loader = held_out(keep, negatives=sampler).train_dataloader()
+        drawn.append([tensor for batch in loader for tensor in batch])
+    assert len(drawn[0]) == len(drawn[1]) > 5
+    assert all(map(torch.equal, *drawn))
+
+
+def test_g10_held_out_items_are_drawn_as_often_as_any_other() -> None:
+    data = held_out(all_rows, negatives=Uniform(50))
+    size = (data.schema.num_users, data.schema.num_items)
+    drawn, train, later = torch.zeros(size), torch.zeros(size), torch.zeros(size)
+    for batch in data.train_dataloader():
+        drawn.index_put_((batch.user[:, None], batch.negative), torch.ones(()), accumulate=True)
+    for matrix, splits in ((train, ["train"]), (later, ["val", "test"])):
+        rows = data.prepared.csr(*splits)
+        matrix[rows.row, rows.col] = 1
+    assert (drawn * train).sum() == 0
+    expected = (1 - train) * drawn.sum(1, keepdim=True) / (1 - train).sum(1, keepdim=True)
+    ratio = (drawn * later).sum() / (expected * later).sum()
+    assert float(ratio) == pytest.approx(1, abs=0.05)
+
+
+# G14: data identity
+
+
+def table(change: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows) -> InteractionsDataModule:
+    rows = random_interactions()
+    frame = pd.DataFrame(
+        {
+            "user_id": rows.user_ids.to_pandas().iloc[rows.user].to_numpy(),
+            "item_id": rows.item_ids.to_pandas().iloc[rows.item].to_numpy(),
+            "rating": rows.rating,
+            "timestamp": rows.timestamp,
+        }
+    )
+    source = Table(Path(), change(frame), Columns(rating="rating", timestamp="timestamp"), name="rows")
+    return InteractionsDataModule(source, Recipe(split="random"), batch_size=64)
+
+
+def move_one_edge(frame: pd.DataFrame) -> pd.DataFrame:
+    taken = set(frame.loc[frame["user_id"] == frame.loc[0, "user_id"], "item_id"])
+    frame.loc[0, "item_id"] = next(item for item in frame["item_id"] if item not in taken)
+    return frame
+
+
+def one_star_more(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.loc[0, "rating"] += 1
+    return frame
+
+
+@pytest.mark.parametrize("change", [move_one_edge, one_star_more, lambda frame: frame.drop(index=0)])
+def test_g14_one_edge_makes_other_data(tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    own, other = table().schema.fingerprint, table(change).schema.fingerprint
+    assert own != other
+    task = run(tmp_path, MODELS["MF"], table())
+    task.trainer.save_checkpoint(tmp_path / "own.ckpt")
+    with pytest.raises(InputError) as caught:
+        trainer(tmp_path / "other").test(Ranking(MODELS["MF"]), table(change), ckpt_path=tmp_path / "own.ckpt")
+    assert own in str(caught.value) and other in str(caught.value)
+
+
+def test_g14_the_fingerprint_is_in_schema_checkpoint_and_report(tmp_path: Path) -> None:
+    data = table()
+    task = run(tmp_path, MODELS["MF"], data)
+    task.trainer.save_checkpoint(tmp_path / "own.ckpt")
+    assert data.schema.fingerprint == data.prepared.fingerprint
+    assert read_checkpoint(tmp_path / "own.ckpt")["schema"]["fingerprint"] == data.schema.fingerprint
+    assert json.loads((tmp_path / "metrics.json").read_text())["fingerprint"] == data.schema.fingerprint
+    assert data.schema.fingerprint in (tmp_path / "report.md").read_text()
+
+
+def test_g14_the_order_of_rows_is_no_fact() -> None:
+    shuffled = table(lambda frame: frame.sample(frac=1, random_state=0))
+    assert shuffled.schema == table().schema
+
+
+# G15: determinism
+
+
+@every_model
+def test_g15_the_same_seed_gives_the_same_numbers(tmp_path: Path, model: Callable[[Schema], Recommender]) -> None:
+    first, second = (run(tmp_path / name, model, table()) for name in ("first", "second"))
+    assert first.results == pytest.approx(second.results, abs=0, nan_ok=True)
+    assert all(map(torch.equal, first.recommender.state_dict().values(), second.recommender.state_dict().values()))
+    assert torch.equal(scores(first, table()), scores(second, table()))
+
+
+@pytest.mark.parametrize("name", ["MF", "LightGCN"])
+def test_g15_another_seed_gives_others(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(tmp_path / "first", MODELS[name], table())
+    monkeypatch.setenv("PL_GLOBAL_SEED", "1")
+    second = run(tmp_path / "second", MODELS[name], table())
+    assert first.results["test/recall_10"] != second.results["test/recall_10"]
