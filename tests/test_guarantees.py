@@ -178,17 +178,17 @@ def test_g5_a_train_row_does_change_the_scores(tmp_path: Path) -> None:
 def test_g10_negatives_do_not_depend_on_the_test_rows(sampler: NegativeSampler) -> None:
     drawn = []
     for keep in (all_rows, every_third):
-        loader = held_out(keep, negatives=sampler).train_dataloader()
+        loader = held_out(keep).pair_loader(sampler)
         drawn.append([tensor for batch in loader for tensor in batch])
     assert len(drawn[0]) == len(drawn[1]) > 5
     assert all(map(torch.equal, *drawn))
 
 
 def test_g10_held_out_items_are_drawn_as_often_as_any_other() -> None:
-    data = held_out(all_rows, negatives=Uniform(50))
+    data = held_out(all_rows)
     size = (data.schema.num_users, data.schema.num_items)
     drawn, train, later = torch.zeros(size), torch.zeros(size), torch.zeros(size)
-    for batch in data.train_dataloader():
+    for batch in data.pair_loader(Uniform(50)):
         drawn.index_put_((batch.user[:, None], batch.negative), torch.ones(()), accumulate=True)
     for matrix, splits in ((train, ["train"]), (later, ["val", "test"])):
         rows = data.prepared.csr(*splits)

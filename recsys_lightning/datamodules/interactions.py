@@ -30,7 +30,6 @@ class InteractionsDataModule(LightningDataModule):
     Args:
         source: the raw data set.
         recipe: filters and split.
-        negatives: what a positive is contrasted with in training.
         batch_size: positives in a training batch, on each device.
         eval_batch_size: users ranked at a time; by default as many as make 16 million scores.
         history_length: L, most recent interactions kept in user histories.
@@ -41,7 +40,6 @@ class InteractionsDataModule(LightningDataModule):
         self,
         source: Source,
         recipe: Recipe,
-        negatives: NegativeSampler | None = None,
         batch_size: int = 2048,
         eval_batch_size: int | None = None,
         history_length: int = 50,
@@ -53,7 +51,6 @@ class InteractionsDataModule(LightningDataModule):
                 raise InputError(f"data.{name} is {value}; it must be at least 1.")
         self.source = source
         self.recipe = recipe
-        self.negatives = negatives or Uniform()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.history_length = history_length
@@ -117,14 +114,19 @@ class InteractionsDataModule(LightningDataModule):
         return self._views[splits]
 
     def train_dataloader(self) -> PairLoader:
-        """Batches of train positives with negatives, drawn on the training device."""
+        """Batches of train positives, with the negatives that the task asks for."""
+        task = getattr(self.trainer, "lightning_module", None)
+        return self.pair_loader(getattr(task, "negatives", None) or Uniform())
+
+    def pair_loader(self, negatives: NegativeSampler) -> PairLoader:
+        """Batches of train positives with negatives, both made on the training device."""
         device = self._device()
         train = self.views_of(TRAIN).to(device).train
-        self.negatives.prepare(train, self.schema.num_items)
+        negatives.prepare(train, self.schema.num_items)
         return PairLoader(
             train.row,
             train.col,
-            self.negatives,
+            negatives,
             batch_size=self.batch_size,
             seed=self.seed,
             rank=self._rank(),

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from torch import Tensor
 
 from recsys_lightning.batches import PairBatch, RankingBatch, Views
+from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.errors import InputError
 from recsys_lightning.losses import BPR, Loss
 from recsys_lightning.metrics.evaluator import PerUser, RankingMetrics
@@ -36,6 +37,7 @@ class Ranking(Task):
     Args:
         recommender: the network to train, or the closed form to solve.
         loss: compares positives with negatives.
+        negatives: what each positive is compared with; one uniform negative by default.
         optimizer: any torch optimizer.
         lr_scheduler: any torch scheduler, stepped once an epoch.
         weight_decay: of the embeddings that a batch touches, as the papers mean it; unlike the optimizer's, which
@@ -50,6 +52,7 @@ class Ranking(Task):
         self,
         recommender: Callable[[Schema], Recommender],
         loss: Loss | None = None,
+        negatives: NegativeSampler | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         weight_decay: float = 0.0,
@@ -63,6 +66,7 @@ class Ranking(Task):
         self.save_hyperparameters()
         self.make_recommender = recommender
         self.loss = loss or BPR()
+        self.negatives = negatives or Uniform()
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.weight_decay = weight_decay

@@ -98,8 +98,8 @@ def test_negatives_are_never_train_positives_and_often_held_out_ones() -> None:
     assert len(drawn & held_out) > 0.5 * len(held_out)
 
 
-def test_the_sampler_is_an_option() -> None:
-    batch = next(iter(module(negatives=InBatch(), batch_size=16).train_dataloader()))
+def test_the_sampler_is_a_choice() -> None:
+    batch = next(iter(module(batch_size=16).pair_loader(InBatch())))
     assert torch.equal(batch.negative, batch.item)
 
 
@@ -193,7 +193,6 @@ def test_held_out_rows_change_nothing_that_training_sees() -> None:
     )
     for data in (one, other):
         data.setup("fit")
-        data.negatives.prepare(data.views.train, data.schema.num_items)
     assert len(rows_of(one, "val", "test")) > len(rows_of(other, "val", "test")) > 0
     assert one.schema.fingerprint != other.schema.fingerprint
     assert replace(one.schema, fingerprint="") == replace(other.schema, fingerprint="")

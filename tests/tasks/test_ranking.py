@@ -36,16 +36,16 @@ def fit(task: Ranking, folder: Path, module: InteractionsDataModule | None = Non
 def test_every_loss_learns_the_blocks_with_every_sampler(
     tmp_path: Path, loss: losses.Loss, negatives: NegativeSampler
 ) -> None:
-    module = InteractionsDataModule(MemorySource(), Recipe(split="random"), negatives, batch_size=128)
+    module = InteractionsDataModule(MemorySource(), Recipe(split="random"), batch_size=128)
     torch.manual_seed(0)
-    task = Ranking(partial(MF, dim=8), loss, partial(torch.optim.Adam, lr=0.05), k=[5])
+    task = Ranking(partial(MF, dim=8), loss, negatives, partial(torch.optim.Adam, lr=0.05), k=[5])
     fit(task, tmp_path, module, epochs=12)
     # a third of the items are of the own block: random lists of 5 reach .13, perfect knowledge of blocks about .4
     assert task.results["val/recall_5"] > 0.25
 
 
 def test_masked_in_batch_negatives_are_the_users_own_positive(tmp_path: Path) -> None:
-    module = InteractionsDataModule(MemorySource(), Recipe(split="random"), InBatch(), batch_size=32)
+    module = InteractionsDataModule(MemorySource(), Recipe(split="random"), batch_size=32)
     seen: list[tuple[Tensor, PairBatch]] = []
 
     class Spy(losses.Loss):
@@ -53,7 +53,7 @@ def test_masked_in_batch_negatives_are_the_users_own_positive(tmp_path: Path) ->
             seen.append((negative.detach(), batch))
             return losses.bpr(positive, negative)
 
-    fit(Ranking(partial(MF, dim=4), Spy()), tmp_path, module, epochs=1)
+    fit(Ranking(partial(MF, dim=4), Spy(), InBatch()), tmp_path, module, epochs=1)
     for negative, batch in seen:
         assert torch.equal(negative == -torch.inf, batch.negative[None] == batch.item[:, None])
 
