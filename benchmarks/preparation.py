@@ -49,8 +49,8 @@ def write(path: Path, rows: int, seed: int = 0) -> None:
 def measure(folder: Path, split: str) -> None:
     """Prepare the table of a folder, and print what it took."""
     from recsys_lightning.data.prepare import Recipe, prepare
+    from recsys_lightning.data.reading.tables import Columns
     from recsys_lightning.data.sources.table import Table
-    from recsys_lightning.data.tables import Columns
 
     source = Table(folder, FILE, Columns("userId", "movieId", "rating", "timestamp"))
     recipe = Recipe(user_core=10, item_core=10, split=split)  # type: ignore[arg-type]

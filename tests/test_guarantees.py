@@ -19,9 +19,9 @@ from recsys_lightning.callbacks.checkpoint import read_checkpoint
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.data.audit import future
 from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
+from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.sources import Table
-from recsys_lightning.data.tables import Columns
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import EASE, GFCF, MF, ItemKNN, LightGCN, Recommender

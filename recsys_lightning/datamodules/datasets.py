@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recsys_lightning.data import sources
+from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources.amazon import Layout
 from recsys_lightning.data.sources.movielens import Fold, Variant
 from recsys_lightning.data.sources.table import Attributes
-from recsys_lightning.data.tables import Columns
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 
 

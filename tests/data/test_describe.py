@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from recsys_lightning.data.describe import catalogue, describe
+from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.sources import DATA_SETS, MovieTweetings, Table
-from recsys_lightning.data.tables import Columns
 
 SAMPLE = Path(__file__).parents[2] / "data"
 

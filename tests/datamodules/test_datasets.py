@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources import SOURCES
-from recsys_lightning.data.tables import Columns
 from recsys_lightning.datamodules import datasets
 from recsys_lightning.datamodules.datasets import (
     Amazon,

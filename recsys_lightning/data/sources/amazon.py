@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from recsys_lightning.data.attributes import empty, read_attributes
-from recsys_lightning.data.delimited import look
 from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.reading.attributes import empty, read_attributes
+from recsys_lightning.data.reading.delimited import look
+from recsys_lightning.data.reading.tables import Columns, join_domains, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, join_domains, read_interactions
 from recsys_lightning.errors import InputError
 
 Layout = Literal["2014", "2018", "2023", "inter", "joined"]

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pandas as pd
 
-from recsys_lightning.data.checks import listing
 from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.reading.checks import listing
 from recsys_lightning.errors import InputError
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from recsys_lightning.data.attributes import empty, read_attributes
+from recsys_lightning.data.reading.attributes import empty, read_attributes
+from recsys_lightning.data.reading.tables import Columns, positions, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, positions, read_interactions
 
 
 class Goodbooks(Source):

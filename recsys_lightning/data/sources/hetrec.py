@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recsys_lightning.data.attributes import collect, empty, read_attributes
-from recsys_lightning.data.checks import File
+from recsys_lightning.data.reading.attributes import collect, empty, read_attributes
+from recsys_lightning.data.reading.checks import File
+from recsys_lightning.data.reading.tables import Columns, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, read_interactions
 from recsys_lightning.errors import InputError
 
 _ARCHIVE = "hetrec2011-lastfm-2k.zip"

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_lightning.data.attributes import empty
 from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.reading.attributes import empty
+from recsys_lightning.data.reading.tables import Columns, read_interactions, stack
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, read_interactions, stack
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import SPLITS, TEST, TRAIN
 

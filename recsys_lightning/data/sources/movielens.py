@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from recsys_lightning.data.attributes import collect, empty, read_attributes
 from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.reading.attributes import collect, empty, read_attributes
+from recsys_lightning.data.reading.tables import Columns, read_interactions, stack
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, read_interactions, stack
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import SPLITS, TEST, TRAIN
 

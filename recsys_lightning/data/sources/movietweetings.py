@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from recsys_lightning.data.attributes import empty, read_attributes
+from recsys_lightning.data.reading.attributes import empty, read_attributes
+from recsys_lightning.data.reading.tables import Columns, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, read_interactions
 
 _HOMEPAGE = "https://github.com/sidooms/MovieTweetings"
 _JOINED = Card(

@@ -9,9 +9,9 @@ from typing import Literal
 
 import pandas as pd
 
-from recsys_lightning.data.attributes import empty, read_attributes
+from recsys_lightning.data.reading.attributes import empty, read_attributes
+from recsys_lightning.data.reading.tables import Columns, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
-from recsys_lightning.data.tables import Columns, read_interactions
 from recsys_lightning.errors import InputError
 
 

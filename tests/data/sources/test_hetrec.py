@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from recsys_lightning.data.attributes import read_attributes
+from recsys_lightning.data.reading.attributes import read_attributes
+from recsys_lightning.data.reading.tables import Columns, read_interactions
 from recsys_lightning.data.sources import HetrecLastFM
-from recsys_lightning.data.tables import Columns, read_interactions
 from recsys_lightning.errors import InputError
 
 FILES = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.sources import Attributes, Table
-from recsys_lightning.data.tables import Columns
 from recsys_lightning.errors import InputError
 
 COLUMNS = Columns("who", "what", rating="stars")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_lightning.data import delimited
-from recsys_lightning.data.delimited import look
+from recsys_lightning.data.reading import delimited
+from recsys_lightning.data.reading.delimited import look
 
 LINES = ["a,b", "1,2", "", "3,4,5", '"x', "", 'y",6', "7", "8,9"]
 

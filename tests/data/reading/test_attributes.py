@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_lightning.data.attributes import collect, empty, read_attributes, split_lists
+from recsys_lightning.data.reading.attributes import collect, empty, read_attributes, split_lists
 from recsys_lightning.errors import InputError
 
 TEXT = 'id,FilmTitle,Genre,Year\n001,"Up, ""Again""",Drama|Comedy | |Drama,1999\nNA,"two\nlines",,\n'

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys_lightning.data import convert
-from recsys_lightning.data.checks import File, require_columns
-from recsys_lightning.data.delimited import SuspectError, look
-from recsys_lightning.data.frames import id_column
+from recsys_lightning.data.reading import convert
+from recsys_lightning.data.reading.checks import File, require_columns
+from recsys_lightning.data.reading.delimited import SuspectError, look
+from recsys_lightning.data.reading.frames import id_column
 from recsys_lightning.errors import InputError
 
 

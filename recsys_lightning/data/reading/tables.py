@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys_lightning.data import convert, frames
-from recsys_lightning.data.checks import File, require_columns, require_file
-from recsys_lightning.data.delimited import SuspectError, Text, look
 from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.reading import convert, frames
+from recsys_lightning.data.reading.checks import File, require_columns, require_file
+from recsys_lightning.data.reading.delimited import SuspectError, Text, look
 from recsys_lightning.errors import InputError
 
 Frame: TypeAlias = pd.DataFrame | pa.Table

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys_lightning.data import delimited
 from recsys_lightning.data.interactions import Interactions
-from recsys_lightning.data.tables import Columns, join_domains, positions, read_interactions, stack
+from recsys_lightning.data.reading import delimited
+from recsys_lightning.data.reading.tables import Columns, join_domains, positions, read_interactions, stack
 from recsys_lightning.errors import InputError
 
 FULL = Columns("user", "item", "rating", "timestamp")

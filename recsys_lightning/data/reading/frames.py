@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recsys_lightning.data.checks import require_columns
+from recsys_lightning.data.reading.checks import require_columns
 from recsys_lightning.errors import InputError
 
 ID_ROLES = ("user_id", "item_id", "domain")

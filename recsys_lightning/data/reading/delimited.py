@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from recsys_lightning.data.checks import File, require_columns, require_file
+from recsys_lightning.data.reading.checks import File, require_columns, require_file
 from recsys_lightning.errors import InputError
 
 SEPARATORS = ("::", "\t", ",", ";", "|", " ")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_lightning.data.convert import Codes, Faults, Growing, ids, numbers, times, units
+from recsys_lightning.data.reading.convert import Codes, Faults, Growing, ids, numbers, times, units
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "NA", "0", "00"])), min_size=1))

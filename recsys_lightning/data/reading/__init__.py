@@ -1,0 +1,1 @@
+"""Files in, columns out: text and Parquet read block by block, and every fault in them named."""
