@@ -1,6 +1,6 @@
 """Small tables of figures, as aligned text for a terminal and as Markdown for a report.
 
-Floats are shown to four decimals, whole numbers with their thousands set apart, and what is missing (None, NaN) as a
+Floats below ten are shown to four decimals, others to one, whole numbers with their thousands set apart, and what is missing (None, NaN) as a
 dash. Columns of numbers stand at the right.
 """
 
@@ -38,7 +38,7 @@ def number(value: object) -> str:
     if value is None or (isinstance(value, float) and isnan(value)):
         return DASH
     if isinstance(value, float):
-        return f"{value:,.4f}"
+        return f"{value:,.4f}" if abs(value) < 10 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
