@@ -15,6 +15,8 @@ from recsys_lightning.schema import Schema
 
 BLOCK = 1024
 """Target items whose similarities to all others are held at a time."""
+ENTRIES = 1 << 23
+"""(user, own item, target) triples that are summed up at a time: each takes some 30 bytes."""
 
 
 class ItemKNN(ClosedForm):
@@ -79,7 +81,13 @@ class ItemKNN(ClosedForm):
         self.keep(crow=by_neighbour.crow, target=by_neighbour.col, similarity=similarity[position])
 
     def rank(self, rows: CSR, user: Tensor) -> Tensor:
-        """Sums of similarities: (B,) -> (B, I)."""
+        """Sums of similarities: (B,) -> (B, I), of so many users at a time as ENTRIES allows."""
+        longest = int(rows.degree[user].max()) if len(user) else 0
+        targets = len(self.similarity) // self.num_items  # on average, an item is a neighbour of so many
+        size = max(1, ENTRIES // max(1, longest * targets))
+        return torch.cat([self._rank(rows, part) for part in user.split(size)])
+
+    def _rank(self, rows: CSR, user: Tensor) -> Tensor:
         bounds, own = entries(rows, user)
         crow, position = entries(CSR(self.crow, self.target), rows.col[own])
         row = CSR(crow[bounds], position).row

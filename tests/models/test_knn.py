@@ -64,3 +64,12 @@ class TestItemKNN(ClosedFormContract):
     def test_arguments_out_of_range(self, options: dict[str, float]) -> None:
         with pytest.raises(InputError, match="at least"):
             ItemKNN(worlds.schema(2, 2), **options)
+
+
+def test_users_are_ranked_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema, views = worlds.blocks()
+    model, users = knn.ItemKNN(schema, neighbours=7), torch.arange(schema.num_users)
+    model.fit(views)
+    whole = model.rank(views.train, users)
+    monkeypatch.setattr(knn, "ENTRIES", 300)
+    assert torch.equal(model.rank(views.train, users), whole)
