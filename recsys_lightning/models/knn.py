@@ -85,7 +85,7 @@ class ItemKNN(ClosedForm):
         longest = int(rows.degree[user].max()) if len(user) else 0
         targets = len(self.similarity) // self.num_items  # on average, an item is a neighbour of so many
         size = max(1, ENTRIES // max(1, longest * targets))
-        return torch.cat([self._rank(rows, part) for part in user.split(size)])
+        return torch.cat([self._rank(rows, part) for part in torch.split(user, size)])
 
     def _rank(self, rows: CSR, user: Tensor) -> Tensor:
         bounds, own = entries(rows, user)
