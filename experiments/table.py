@@ -7,6 +7,7 @@ a process of its own. Runs lie in `runs/table/`. What fails is shown in its row.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ def row(config: Path) -> list[object]:
         options: list[object] = ["--config", config]
         if not getattr(models, name).closed_form:
             (hint,) = [line for line in recsys("fit", *options) if line.startswith("test it: ")]
-            options = list(hint.removeprefix("test it: recsys test ").split())
+            options = list(shlex.split(hint)[4:])
         metrics = json.loads(Path(recsys("test", *options)[-1]).read_text())
     except RuntimeError as error:
         return [file, name, *[None] * (len(FIGURES) + 2), str(error)]

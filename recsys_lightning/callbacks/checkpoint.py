@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -39,9 +40,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}{TEMPORARY}{os.getpid()}-", dir=path.parent)
+        temporary = path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -58,7 +59,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 ) from error
             raise
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint, as plain values and tensors only.
@@ -75,12 +76,23 @@ class BestAndLast(ModelCheckpoint):
     Args:
         monitor: the metric that selects.
         mode: `max` where more is better.
-        every_n_steps: write `last.ckpt` also in the middle of epochs, after so many optimizer steps.
+        every_n_steps: write `last.ckpt` also in the middle of epochs, after so many optimizer steps. Not after the last
+            batch of an epoch: the validation that follows writes it, and a run that was killed in between repeats it.
     """
 
     def __init__(self, monitor: str = "val/ndcg_10", mode: str = "max", every_n_steps: int | None = None) -> None:
-        super().__init__(filename="best", monitor=monitor, mode=mode, save_last=True, auto_insert_metric_name=False)
+        super().__init__(
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+        if every_n_steps is not None and every_n_steps < 1:
+            raise InputError(f"checkpoint.every_n_steps is {every_n_steps}; it must be at least 1.")
         self.every_n_steps = every_n_steps
+        self._step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder out, sweep what killed runs left in it, and make sure that it can be written to."""
@@ -90,8 +102,7 @@ class BestAndLast(ModelCheckpoint):
         folder = Path(self.dirpath)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(f".*{TEMPORARY}*"):
-                leftover.unlink()
+            _sweep(folder)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
@@ -100,12 +111,18 @@ class BestAndLast(ModelCheckpoint):
                 "--trainer.default_root_dir FOLDER."
             ) from error
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count where the run begins, or goes on."""
+        super().on_train_start(trainer, pl_module)
+        self._step = trainer.global_step
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Write `last.ckpt` in the middle of an epoch, when asked to."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+        stepped, self._step = trainer.global_step > self._step, trainer.global_step
+        if self.every_n_steps and stepped and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
             assert self.dirpath is not None
             trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
 
@@ -133,6 +150,8 @@ def usable_checkpoint(path: Path) -> Path:
     Raises:
         InputError: the checkpoint is broken; names the newest good one beside it.
     """
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint {path}.")
     try:
         read_checkpoint(path)
         return path
@@ -144,6 +163,14 @@ def usable_checkpoint(path: Path) -> Path:
             raise InputError(f"{error} The newest good one beside it is {good}.") from error
         warnings.warn(f"{error} Going on from {good} instead.", stacklevel=2)
         return good
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writers left that are no more."""
+    for leftover in folder.glob(f".*{TEMPORARY}*"):
+        pid = leftover.name.rpartition(TEMPORARY)[2].split("-")[0]
+        if not (pid.isdigit() and Path("/proc").is_dir() and Path("/proc", pid).exists()):
+            leftover.unlink(missing_ok=True)
 
 
 def _newest_good(folder: Path, broken: Path) -> Path | None:

@@ -26,9 +26,11 @@ class WriteRecommendations(Callback):
         format: of the file.
     """
 
+    FILES = ("recommendations.parquet", "recommendations.csv")
+
     def __init__(self, format: Literal["parquet", "csv"] = "parquet") -> None:
         self.format = format
-        self.path: Path | None = None
+        self.file = f"recommendations.{format}"
         self._batches: list[TopItems] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,24 +61,18 @@ class WriteRecommendations(Callback):
             dist.all_gather_object(parts, batches)
             batches = [batch for part in parts for batch in part]
         if trainer.is_global_zero and batches:
-            self.path = self._write(recommendation_table(batches, data), folder)
+            self._write(recommendation_table(batches, data), folder)
         self._batches = []
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Print the path, as the last line, from the process that wrote it."""
-        if stage == "predict" and self.path is not None:
-            print(self.path, flush=True)
-
-    def _write(self, table: pd.DataFrame, folder: Path) -> Path:
+    def _write(self, table: pd.DataFrame, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"recommendations.{self.format}"
+        path = folder / self.file
         temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
         if self.format == "parquet":
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False)
         os.replace(temporary, path)
-        return path
 
 
 def recommendation_table(batches: Sequence[TopItems], data: InteractionsDataModule) -> pd.DataFrame:

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,7 @@ from recsys_lightning.data.audit import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
+from recsys_lightning.schema import TEST
 from recsys_lightning.tasks.ranking import Ranking
 
 
@@ -27,12 +30,13 @@ class WriteResults(Callback):
     """
 
     def __init__(self) -> None:
-        self.path: Path | None = None
         self._start = 0.0
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and tell the task of the tests that were run of this checkpoint's run."""
         self._start = time.perf_counter()
+        if isinstance(pl_module, Ranking):
+            pl_module.steps_of_tests.extend(_read_steps(trainer.ckpt_path))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
@@ -51,6 +55,8 @@ class WriteResults(Callback):
             "users": int(pl_module.results["test/users"]),
             "seconds": seconds,
             "looked_at_test": pl_module.looked_at_test,
+            "test_views": data.test_views,
+            "checkpoint": str(trainer.ckpt_path or ""),
         }
         report = RankingReport(
             model=model,
@@ -63,6 +69,8 @@ class WriteResults(Callback):
             floors=cached_floors(data, pl_module.k),
             seconds=seconds,
             looked_at_test=pl_module.looked_at_test,
+            visible=data.test_views,
+            held_out=len(data.prepared.csr(TEST).degree.nonzero()),
             future=future(data.prepared.interactions),
         )
         print(report.table())
@@ -72,12 +80,28 @@ class WriteResults(Callback):
         pd.DataFrame({"user_id": users.to_numpy(), **values}).to_parquet(folder / "per_user.parquet", index=False)
         (folder / "report.md").write_text(report.markdown(), encoding="utf-8")
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
-        self.path = write_json(folder / "metrics.json", {**figures, **facts})
+        write_json(folder / "metrics.json", {**figures, **facts})
+        if trainer.ckpt_path:
+            _remember_steps(trainer.ckpt_path, pl_module.steps_of_tests)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Print the path, as the last line, from the process that wrote it."""
-        if stage == "test" and self.path is not None:
-            print(self.path, flush=True)
+
+def _steps_file(checkpoint: object) -> Path:
+    """Beside the checkpoints of a run: at which of its steps tests were run, whichever process ran them."""
+    return Path(str(checkpoint)).parent / "tests.json"
+
+
+def _read_steps(checkpoint: object) -> list[int]:
+    try:
+        return [int(step) for step in json.loads(_steps_file(checkpoint).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _remember_steps(checkpoint: object, steps: Sequence[int]) -> None:
+    try:
+        write_json(_steps_file(checkpoint), sorted(set(steps)))
+    except OSError as error:
+        warnings.warn(f"That a test was run cannot be noted beside {checkpoint}: {error}.", stacklevel=2)
 
 
 def write_json(path: Path, values: object) -> Path:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             near = difflib.get_close_matches(verb, VERBS, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(f"There is no verb {verb}.{hint} The verbs are {', '.join(VERBS)}.")
-        warnings.showwarning = _show_warning
+        warnings.showwarning = show_warning
         run: Callable[[list[str]], None] = import_module(VERBS[verb]).run
         run(words)
     except BrokenPipeError:
@@ -71,6 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if ours := next((link for link in chain if isinstance(link, kind)), None):
                 print(f"recsys: {ours}", file=sys.stderr)
                 return status
+        # what the machine or Lightning refuses is said in one sentence of its own: files, devices, combinations
+        if isinstance(error, OSError | UnicodeError) or type(error).__name__ == "MisconfigurationException":
+            print(f"recsys: {error}", file=sys.stderr)
+            return 2
         if not isinstance(error, ArgumentError):
             raise
         from recsys_lightning.cli.options import sentence
@@ -87,7 +91,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _show_warning(
+def show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,

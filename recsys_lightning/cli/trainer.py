@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import netrc
 import os
+import re
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,9 @@ from recsys_lightning.callbacks.finite import StopOnNonFinite
 from recsys_lightning.callbacks.recommendations import WriteRecommendations
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.callbacks.run_folder import run_folder
+from recsys_lightning.cli import show_warning
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.errors import InputError
 from recsys_lightning.tasks.base import Task
 
 HELP = """\
@@ -48,6 +53,9 @@ recsys {verb}: give a configuration, and options that change it; a later one win
 
 class RecsysCLI(LightningCLI):
     """LightningCLI with our tasks, data, callbacks and defaults."""
+
+    claimed: Path | None = None
+    """The folder that was made for this run."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints and early stopping are options of every run."""
@@ -106,7 +114,17 @@ class RecsysCLI(LightningCLI):
                 return CSVLogger(run.parent.parent, name=run.parent.name, version=run.name)
         model = config.model.init_args.get("recommender")
         name = str(model.class_path if model is not None else config.model.class_path).rsplit(".", 1)[-1]
-        return CSVLogger(root, name=f"{self.datamodule.source.name}-{name.lower()}")
+        title = re.sub(r"[^\w.-]+", "_", f"{self.datamodule.source.name}-{name.lower()}")
+        version = None if self.subcommand is None else _claim(root / title)
+        self.claimed = None if version is None else root / title / version
+        return CSVLogger(root, name=title, version=version)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            if self.claimed is not None and self.claimed.is_dir() and not any(self.claimed.iterdir()):
+                self.claimed.rmdir()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         arguments: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
@@ -123,7 +141,22 @@ class RecsysCLI(LightningCLI):
             best = checkpoint.best_model_path or checkpoint.last_model_path
             if checkpoint.best_model_score is not None:
                 print(f"best {checkpoint.monitor}: {float(checkpoint.best_model_score):.4f}")
-            print(f"run: {folder}\ntest it: recsys test --config {folder}/config.yaml --ckpt_path {best}")
+            command = ["recsys", "test", "--config", f"{folder}/config.yaml", "--ckpt_path", best]
+            print(f"run: {folder}\ntest it: {shlex.join(command)}")
+
+    def after_test(self) -> None:
+        """Print the path of the results, as the last line."""
+        self._print_path("metrics.json")
+
+    def after_predict(self) -> None:
+        """Print the path of the recommendations, as the last line."""
+        for file in WriteRecommendations.FILES:
+            self._print_path(file)
+
+    def _print_path(self, file: str) -> None:
+        path = run_folder(self.trainer) / file
+        if self.trainer.is_global_zero and path.is_file():
+            print(path, flush=True)
 
     def after_validate(self) -> None:
         """Show the metrics."""
@@ -181,7 +214,8 @@ set_loader("yaml", _read_value, (yaml.YAMLError,))
 
 
 def _quiet() -> None:
-    """Leave out what Lightning says that is no news to the user of ours."""
+    """Leave out what Lightning says that is no news to the user of ours, and show the rest as sentences."""
+    warnings.showwarning = show_warning
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*is recommended to use `self.log.*sync_dist.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -198,6 +232,31 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _claim(folder: Path) -> str | None:
+    """Make the next free `version_<n>`, so that two runs that start at once do not share one.
+
+    Processes that were launched by another one take the version that it claimed. Those of torchrun leave the choice to
+    Lightning, which tells all of them the first one's.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return None
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        return os.environ["RECSYS_RUN"]
+    for number in itertools.count():
+        try:
+            (folder / f"version_{number}").mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be written to ({error.strerror}). Choose a writable folder: "
+                "--trainer.default_root_dir FOLDER."
+            ) from error
+        os.environ["RECSYS_RUN"] = f"version_{number}"
+        break
+    return os.environ["RECSYS_RUN"]
 
 
 @rank_zero_only

@@ -14,7 +14,7 @@ _WORD = 2**62
 
 
 class NegativeSampler(ABC):
-    """Draws items that a user has not interacted with in train.
+    """Draws what a positive is compared with: never by looking at val or test rows.
 
     `prepare` must be called once before `draw`.
 
@@ -137,7 +137,9 @@ class Popularity(NegativeSampler):
 class InBatch(NegativeSampler):
     """The positives of the batch serve as negatives of all its users.
 
-    A user's own positives are among them; whoever scores the batch masks them.
+    Other items that a user has in train are among them, as in a softmax over the whole catalogue, which this samples
+    (Yi et al., RecSys 2019; correct for their popularity with `logq`). Only the positive itself is masked, where it
+    comes again.
     """
 
     def prepare(self, train: CSR, num_items: int) -> None:

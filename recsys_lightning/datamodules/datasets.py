@@ -144,7 +144,7 @@ class Table(InteractionsDataModule):
         interactions: the file, below the root.
         columns: how its columns are called.
         root: folder of raw data sets; RECSYS_DATA or `data` by default.
-        name: of the data set, by default that of the file.
+        name: of the data set, `table` by default.
         separator: between columns; by default found out.
         header: names of the columns where the file has no header line.
         encoding: of the file.

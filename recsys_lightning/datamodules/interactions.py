@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
-from recsys_lightning.data.filters import sizes
+from recsys_lightning.data.filters import sizes as sizes_of
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.data.prepare import Prepared, Recipe, cache_folder, prepare
@@ -46,8 +46,9 @@ class InteractionsDataModule(LightningDataModule):
         test_views: Literal["train", "train+val"] = "train",
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size or 1)):
-            if value < 1:
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "history_length": history_length}
+        for name, value in sizes.items():
+            if value is not None and value < 1:
                 raise InputError(f"data.{name} is {value}; it must be at least 1.")
         self.source = source
         self.recipe = recipe
@@ -80,7 +81,7 @@ class InteractionsDataModule(LightningDataModule):
         if stage == "test" and not self.holds(TEST):
             raise InputError(
                 "There are no test rows: data.recipe.test is 0, or no user has rows enough to hold any out.\n"
-                f"{sizes(self._prepared.steps)}"
+                f"{sizes_of(self._prepared.steps)}"
             )
 
     @property

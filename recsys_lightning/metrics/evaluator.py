@@ -174,7 +174,7 @@ class RankingMetrics(Metric):
         if users.constant.any():
             rank_zero_warn(
                 f"{int(users.constant.sum())} of {len(users.user)} users had the same score for every item, so their "
-                "lists are random. The model has collapsed or was never trained."
+                "lists are random: the model knows nothing of them, or has collapsed."
             )
         return figures
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +27,6 @@ from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.schema import TEST, TRAIN, VAL, Schema
 
 FLOORS: tuple[type[ClosedForm], ...] = (Popularity, ItemKNN, EASE, GFCF)
-FORMAT = 1
 
 
 class FloorData(Protocol):
@@ -112,20 +113,23 @@ def compute_floors(
     for name in names:
         if name not in known:
             raise InputError(f"There is no floor {name}; there are {', '.join(known)}.")
-    kept = {floor.name: floor for floor in cached_floors(data, k)}
+    floors = {floor.name: floor for floor in cached_floors(data, k)}
     for name in names or known:
-        if name not in kept or kept[name].note:
-            kept[name] = _compute(known[name], data, k, device, say)
-            _keep(data, k, [kept[name] for name in known if name in kept])
-    return [kept[name] for name in known if name in kept]
+        if name not in floors or floors[name].note:
+            floors[name] = _compute(known[name], data, k, device, say)
+            _keep(_path(data, k, known[name]), floors[name])
+    return [floors[name] for name in known if name in floors]
 
 
 def cached_floors(data: FloorData, k: Sequence[int]) -> list[Floor]:
     """The floors that are already known for this data and these cut-offs."""
-    path = _path(data, k)
-    if not path.is_file():
-        return []
-    return [Floor(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    found = []
+    for model in FLOORS:
+        try:
+            found.append(Floor(**json.loads(_path(data, k, model).read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            continue  # not computed yet, or damaged: it will be computed when asked for
+    return found
 
 
 def _compute(
@@ -160,14 +164,29 @@ def _words(options: dict[str, float]) -> str:
     return " ".join(f"{name}={value:g}" for name, value in options.items()) or "(default)"
 
 
-def _path(data: FloorData, k: Sequence[int]) -> Path:
-    protocol = json.dumps([FORMAT, data.schema.fingerprint, data.test_views, list(k)])
-    return data.floor_folder / f"{data.schema.name}-{hashlib.sha256(protocol.encode()).hexdigest()[:16]}.json"
+def _path(data: FloorData, k: Sequence[int], model: type[ClosedForm]) -> Path:
+    """Where a floor is kept: its name holds a digest of all that decides its figures."""
+    genres = data.views_of(TRAIN).genres
+    shown = "" if genres is None else hashlib.sha256(genres.numpy(force=True).tobytes()).hexdigest()
+    facts = [data.schema.fingerprint, shown, data.test_views, sorted(set(k)), model.grid, _code()]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return data.floor_folder / f"{data.schema.name}-{model.__name__}-{digest}.json"
 
 
-def _keep(data: FloorData, k: Sequence[int], floors: list[Floor]) -> None:
-    path = _path(data, k)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(json.dumps([asdict(floor) for floor in floors]), encoding="utf-8")
-    os.replace(temporary, path)
+@functools.cache
+def _code() -> str:
+    """Digest of the code that makes the figures: floors of an older version must not stand beside a newer model."""
+    digest, package = hashlib.sha256(), Path(__file__).parent.parent
+    for path in sorted([Path(__file__), *(package / "models").glob("*.py"), *(package / "metrics").glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _keep(path: Path, floor: Floor) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        temporary.write_text(json.dumps(asdict(floor)), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        warnings.warn(f"{floor.name} cannot be kept for later tests: {error}. Set RECSYS_CACHE.", stacklevel=2)

@@ -14,10 +14,13 @@ from recsys_lightning.schema import Schema
 LISTED = ("recall", "ndcg", "mrr", "hit_rate", "coverage")
 """Metrics of the table that is printed; the report holds all of them."""
 HIGHER_IS_BETTER = LISTED[:4]
+FEW = 100
+"""Tested users below which a report says that they are few."""
 
 DEFINITIONS = """\
-Full ranking: every item that the user has no earlier interaction with is a candidate, none is sampled. Each metric is
-computed for each user with at least one held-out item, then averaged over these users.
+Full ranking: every item that the user has no earlier interaction with is a candidate; only figures with `sampled` in
+their name rank the held-out items among random candidates. Each metric is computed for each user with at least one
+held-out item, then averaged over these users.
 
 - recall@k = hits / held-out items of the user; precision@k = hits / k; hit_rate@k = 1 with any hit
 - ndcg@k: gain 1 for a hit, discount 1 / log2(rank + 1), divided by the best possible over min(k, held-out items)
@@ -44,6 +47,8 @@ class RankingReport:
         floors: on the same split; may be empty.
         seconds: the test took.
         looked_at_test: whether test was run before training had ended.
+        visible: the rows that models saw in the test: `train` or `train+val`.
+        held_out: users with held-out rows; fewer are tested only if somebody limits the test.
         future: what the split lets models know of the future; None where there are no timestamps.
     """
 
@@ -57,6 +62,8 @@ class RankingReport:
     floors: Sequence[Floor]
     seconds: float
     looked_at_test: bool
+    visible: str
+    held_out: int
     future: Future | None
 
     def table(self) -> str:
@@ -70,7 +77,8 @@ class RankingReport:
         steps = [(step.name, step.rows, step.users, step.items, step.note) for step in self.steps]
         parts = [
             f"# {self.model} on {self.data}",
-            f"Split: {self.split}. {int(self.results['test/users']):,} users tested. Fingerprint `{self.fingerprint}`.",
+            f"Split: {self.split}. {int(self.results['test/users']):,} users tested; models saw the "
+            f"rows of {self.visible}. Fingerprint `{self.fingerprint}`.",
             self._about_the_future(),
             "## Beside the floors",
             markdown_table(*self._comparison(), best=self._best()),
@@ -114,6 +122,11 @@ class RankingReport:
         if untuned:
             remarks.append(f"Not tuned, as there are no val rows: {', '.join(untuned)}.")
         remarks.extend(f"{floor.name} is missing: {floor.note}" for floor in self.floors if floor.note)
+        users = int(self.results["test/users"])
+        if users < self.held_out:
+            remarks.append(f"PARTIAL: {users:,} of {self.held_out:,} users were tested; do not compare these figures.")
+        if users < FEW:
+            remarks.append(f"Only {users} users were tested: differences between models may be chance.")
         if self.looked_at_test:
             remarks.append("WATERMARK: test was looked at before training had ended; these numbers select on test.")
         return remarks
@@ -121,7 +134,7 @@ class RankingReport:
 
 def comparison(entries: Sequence[Floor], k: int) -> tuple[list[str], list[list[object]]]:
     """Head and rows of a table that sets recommenders side by side at the cut-off k."""
-    head = ["model", *(f"{name}@{k}" for name in LISTED), "users", "seconds"]
+    head = ["model", *(f"{name}@{k}" for name in LISTED), "users", "test s"]
     rows: list[list[object]] = []
     for entry in entries:
         values = [entry.test.get(f"{name}_{k}") for name in LISTED]

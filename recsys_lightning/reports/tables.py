@@ -1,7 +1,7 @@
 """Small tables of figures, as aligned text for a terminal and as Markdown for a report.
 
-Floats below ten are shown to four decimals, others to one, whole numbers with their thousands set apart, and what is missing (None, NaN) as a
-dash. Columns of numbers stand at the right.
+Floats below ten are shown to four decimals, others to one, whole numbers with their thousands set apart, and what is
+missing (None, NaN) as a dash. Columns of numbers stand at the right.
 """
 
 from __future__ import annotations

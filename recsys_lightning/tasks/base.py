@@ -46,7 +46,8 @@ class Task(LightningModule):
         self.schema: Schema | None = None
         self._trained = False
         self._trained_steps = 0
-        self._steps_of_tests: list[int] = []
+        self.steps_of_tests: list[int] = []
+        """At which steps of training a test was run."""
 
     def build(self, schema: Schema) -> None:
         """Make the network for data of this schema."""
@@ -78,7 +79,7 @@ class Task(LightningModule):
         """Store the schema, and when tests were run."""
         if self.schema is not None:
             checkpoint["schema"] = self.schema.to_dict()
-        checkpoint["steps_of_tests"] = self._steps_of_tests
+        checkpoint["steps_of_tests"] = self.steps_of_tests
         # classes and functions handed over from Python cannot be loaded under weights_only
         hyper_parameters = checkpoint.get("hyper_parameters", {})
         checkpoint["hyper_parameters"] = {name: value for name, value in hyper_parameters.items() if is_plain(value)}
@@ -95,7 +96,7 @@ class Task(LightningModule):
         else:
             self._refuse_other_data(saved, self.schema)
         self._refuse_other_network(checkpoint["state_dict"])
-        self._steps_of_tests = list(checkpoint["steps_of_tests"])
+        self.steps_of_tests = list(checkpoint["steps_of_tests"])
         self._trained_steps = checkpoint["global_step"]
         self._trained = True
 
@@ -117,7 +118,7 @@ class Task(LightningModule):
     def on_test_start(self) -> None:
         """Refuse to test what was never trained."""
         self._refuse_untrained("test")
-        self._steps_of_tests.append(self._trained_steps)
+        self.steps_of_tests.append(self._trained_steps)
 
     def on_predict_start(self) -> None:
         """Refuse to predict with what was never trained."""
@@ -126,7 +127,7 @@ class Task(LightningModule):
     @property
     def looked_at_test(self) -> bool:
         """Whether test was run before the training that led to these parameters had ended."""
-        return any(step < self._trained_steps for step in self._steps_of_tests)
+        return any(step < self._trained_steps for step in self.steps_of_tests)
 
     def _refuse_untrained(self, verb: str) -> None:
         if self.needs_training and not self._trained:

@@ -13,11 +13,14 @@ from recsys_lightning.batches import PairBatch, RankingBatch, Views
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.errors import InputError
 from recsys_lightning.losses import BPR, Loss
-from recsys_lightning.metrics.evaluator import PerUser, RankingMetrics
+from recsys_lightning.metrics.evaluator import ACCURACY, PerUser, RankingMetrics
 from recsys_lightning.metrics.ranking import mask, top_k
 from recsys_lightning.models.base import Recommender, State
 from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.base import Task
+
+FIGURES = (*ACCURACY, "coverage", "gini", "novelty", "diversity", "popularity_lift")
+"""What is measured at each cut-off."""
 
 
 class TopItems(NamedTuple):
@@ -63,6 +66,8 @@ class Ranking(Task):
         super().__init__()
         if not k or min(k) < 1:
             raise InputError(f"model.k is {list(k)}; it needs cut-offs of at least 1.")
+        if predict_k < 1 or sampled < 0:
+            raise InputError(f"model.predict_k is {predict_k}, model.sampled {sampled}: at least 1 and 0 are needed.")
         self.save_hyperparameters()
         self.make_recommender = recommender
         self.loss = loss or BPR()
@@ -91,11 +96,15 @@ class Ranking(Task):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler where there is one."""
-        optimizer = self.make_optimizer(self.parameters())
-        if self.make_lr_scheduler is None:
-            return optimizer
-        scheduler = self.make_lr_scheduler(optimizer)
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+            if self.make_lr_scheduler is None:
+                return optimizer
+            scheduler = self.make_lr_scheduler(optimizer)
+        except ValueError as error:
+            raise InputError(f"The optimizer or its scheduler refuses its options: {error}.") from error
         if isinstance(scheduler, ReduceLROnPlateau):
+            self._refuse_unsound_monitor(scheduler.monitor)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": scheduler.monitor}}
         return [optimizer], [scheduler]
 
@@ -203,6 +212,12 @@ class Ranking(Task):
             raise InputError(
                 f"{key} is monitored, and there are no val rows. Hold some out (data.recipe.val 0.1), or choose what "
                 "to monitor: --checkpoint.monitor train/loss_epoch --checkpoint.mode min, likewise early_stopping."
+            )
+        figure, _, cut = key.removeprefix("val/").rpartition("_")
+        if key.startswith("val/") and not (figure in FIGURES and cut in map(str, self.k)):
+            raise InputError(
+                f"{key} is monitored, and there will be no such figure. With model.k {list(self.k)} there are "
+                f"{', '.join(f'val/{name}_{k}' for k in self.k for name in FIGURES[:4])} and others."
             )
 
     def _take_views(self) -> None:

@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_written_to_stops_before_the_first_step(tmp_path
 
 
 def test_leftovers_of_killed_writers_are_swept(tmp_path: Path) -> None:
-    leftover = tmp_path / "checkpoints" / f".last.ckpt{module.TEMPORARY}1-x"
+    leftover = tmp_path / "checkpoints" / f".last.ckpt{module.TEMPORARY}999999999-x"
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
     trainer(tmp_path, max_epochs=1, callbacks=[BestAndLast()]).fit(Ranking(partial(MF, dim=4)), data())

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import wandb
 import yaml
 
 from recsys_lightning.callbacks.checkpoint import read_checkpoint
@@ -212,28 +211,6 @@ def test_early_stopping_and_schedulers_come_from_the_command_line(recsys: Recsys
     assert content["lr_schedulers"][0]["gamma"] == 0.5
 
 
-def test_weights_and_biases_by_one_flag(recsys: Recsys, world: list[str], tmp_path: Path) -> None:
-    outcome = recsys("fit", *world, *SMALL, "--trainer.logger", "WandbLogger")
-    assert outcome.status == 0, outcome.err
-    wandb.finish()
-    (log,) = tmp_path.glob("runs/wandb/offline-run-*/run-*.wandb")
-    assert b"val/ndcg_10" in log.read_bytes() and b"recipe" in log.read_bytes()
-    run = run_folder(outcome.out)
-    assert (run / "config.yaml").is_file() and (run / "checkpoints" / "best.ckpt").is_file()
-
-
-def test_secrets_stay_out_of_the_run(
-    recsys: Recsys, world: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", "canary" * 7)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert recsys("fit", *world, *SMALL, "--trainer.logger", "WandbLogger").status == 0
-    wandb.finish()
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert files
-    assert not [path for path in files if b"canarycanary" in path.read_bytes()]
-
-
 def command(*words: object, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "recsys_lightning", *map(str, words)],
@@ -277,6 +254,68 @@ def test_killed_in_mid_epoch_and_resumed_it_ends_with_the_same_weights(
     assert found["global_step"] == expected["global_step"]
     for name, weight in expected["state_dict"].items():
         assert torch.equal(found["state_dict"][name], weight), name
+
+
+def logged_offline(world: list[str], tmp_path: Path, **env: str) -> tuple[str, bytes]:
+    """Output and log of a run of its own process, whose end writes the log out."""
+    options = ["--trainer.logger", "WandbLogger", "--trainer.default_root_dir", tmp_path / "runs"]
+    process = command("fit", *world, *SMALL, *options, "--trainer.accelerator", "cpu", **env)
+    out, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, out
+    (log,) = tmp_path.glob("runs/wandb/offline-run-*/run-*.wandb")
+    assert b"val/ndcg_10" in log.read_bytes()
+    return out, log.read_bytes()
+
+
+def test_weights_and_biases_by_one_flag(world: list[str], tmp_path: Path) -> None:
+    out, log = logged_offline(world, tmp_path)
+    assert b"recipe" in log
+    run = run_folder(out)
+    assert (run / "config.yaml").is_file() and (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_secrets_stay_out_of_the_run(world: list[str], tmp_path: Path) -> None:
+    logged_offline(world, tmp_path, WANDB_API_KEY="canary" * 7)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"canarycanary" in path.read_bytes()]
+
+
+def test_the_path_is_the_last_line_also_behind_a_progress_bar(world: list[str], tmp_path: Path) -> None:
+    options = [*world[: world.index("--model.recommender")], "--model.recommender", "Popularity"]
+    shell = ["--trainer.default_root_dir", tmp_path / "runs", "--trainer.accelerator", "cpu"]
+    for verb, file in (("test", "metrics.json"), ("predict", "recommendations.parquet")):
+        out, _ = command(verb, *options, *shell).communicate(timeout=120)
+        last = Path(out.strip().splitlines()[-1])
+        assert last.name == file and last.is_file()
+
+
+def test_runs_that_start_at_once_have_folders_of_their_own(world: list[str], tmp_path: Path) -> None:
+    shell = ["--trainer.default_root_dir", tmp_path / "runs", "--trainer.accelerator", "cpu"]
+    both = [command("fit", *world, *SMALL, *shell, "--seed_everything", seed) for seed in (1, 2)]
+    for process, seed in zip(both, (1, 2), strict=True):
+        out, _ = process.communicate(timeout=180)
+        assert process.returncode == 0, out
+        assert yaml.safe_load((run_folder(out) / "config.yaml").read_text())["seed_everything"] == seed
+    assert len(list(tmp_path.glob("runs/*/version_*"))) == 2
+
+
+def test_a_run_that_looked_at_test_says_so_for_ever(recsys: Recsys, world: list[str]) -> None:
+    run = run_folder(recsys("fit", *world, *SMALL).out)
+    last = ["--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt"]
+    clean = json.loads(Path(recsys("test", *last).last_line).read_text())
+    assert clean["looked_at_test"] is False and clean["checkpoint"].endswith("last.ckpt")
+    assert recsys("fit", *last, "--trainer.max_epochs", "4").status == 0
+    marked = recsys("test", *last)
+    assert json.loads(Path(marked.last_line).read_text())["looked_at_test"] is True
+    assert "WATERMARK" in marked.out
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_there_is_one_last_checkpoint(recsys: Recsys, world: list[str], accumulate: int) -> None:
+    options = ["--checkpoint.every_n_steps", "2", "--trainer.accumulate_grad_batches", accumulate]
+    run = run_folder(recsys("fit", *world, *SMALL, *options).out)
+    assert {path.name for path in (run / "checkpoints").glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")["epoch"] == 2
 
 
 @pytest.mark.parametrize("processes", [2, 3])

@@ -170,7 +170,7 @@ def test_more_views_help_where_they_may_be_seen() -> None:
 def test_the_file_is_plain_json() -> None:
     compute(data(), "Popularity")
     [path] = data().floor_folder.iterdir()
-    [values] = json.loads(path.read_text())
+    values = json.loads(path.read_text())
     assert values["name"] == "Popularity" and path.name.startswith("world-")
 
 

@@ -34,6 +34,8 @@ REPORT = RankingReport(
     floors=(Floor("Popularity", test=metrics(0.1), seconds=0.01), Floor("EASE", {"l": 5.0}, True, metrics(0.25))),
     seconds=2.5,
     looked_at_test=False,
+    visible="train",
+    held_out=0,
     future=Future(tests=100, history=0.25, items=0.031),
 )
 
@@ -87,7 +89,7 @@ def test_a_floor_that_is_tested_itself_stands_once() -> None:
 def test_the_table_says_what_it_was_measured_on() -> None:
     lines = REPORT.table().splitlines()
     assert lines[0] == "world, random, val 0.1, test 0.1, 1,234 users, full ranking"
-    assert lines[2].split() == ["model", *(f"{name}@5" for name in LISTED), "users", "seconds"]
+    assert lines[2].split() == ["model", *(f"{name}@5" for name in LISTED), "users", "test", "s"]
     assert lines[4].split()[0] == "LightGCN" and lines[4].split()[-2:] == ["1,234", "2.5000"]
 
 
@@ -97,7 +99,12 @@ def test_markdown_holds_all_that_another_person_needs() -> None:
     assert REPORT.fingerprint in text and "1,234 users tested" in text
     assert "| test/map_5 | 0.1235 |" in text  # every metric, not only those of the comparison
     assert "| duplicates | 8,990 | 1,300 | 70 | 10 repeated pairs dropped |" in text
-    for word in ("recall@k = hits / held-out items", "none is sampled", "ndcg@k: gain 1", "Ties are broken"):
+    for word in (
+        "recall@k = hits / held-out items",
+        "only figures with `sampled`",
+        "ndcg@k: gain 1",
+        "Ties are broken",
+    ):
         assert word in text
 
 
@@ -115,7 +122,7 @@ def test_the_future_is_spoken_of(future: Future | None, sentence: str) -> None:
 
 def test_what_was_not_measured_is_a_gap_in_the_comparison() -> None:
     head, rows = comparison([Floor("Popularity"), REPORT.floors[1]], 5)
-    assert head[0] == "model" and head[-2:] == ["users", "seconds"]
+    assert head[0] == "model" and head[-2:] == ["users", "test s"]
     assert rows[0] == ["Popularity", None, None, None, None, None, None, None]
     assert rows[1][:3] == ["EASE", 0.5, 0.25] and rows[1][-2] == 1234
 
