@@ -1,4 +1,4 @@
-"""P5: padded user histories, vectorised, against a loop over users.
+"""Padded user histories, vectorised, against a loop over users.
 
 All sides run in one process and in turn, on one thread and the CPU clock, minimum of n; their tensors are compared bit
 by bit. The plain loop is what one writes first: a list of rows for each user, sorted, cut, and written entry by entry.

@@ -1,4 +1,4 @@
-"""P12: what a full evaluation costs beside the matrix product and top-k that it cannot do without.
+"""What a full evaluation costs beside the matrix product and top-k that it cannot do without.
 
 Both sides rank users for all items from given embeddings, block by block, in one process and in turn:
 

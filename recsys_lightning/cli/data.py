@@ -41,6 +41,8 @@ def run(words: list[str]) -> None:
 
 
 def _list(rest: list[str]) -> None:
+    if rest:
+        raise InputError(f"`recsys data list` takes no options, and was given {' '.join(rest)}.")
     print(catalogue(data_root()))
 
 

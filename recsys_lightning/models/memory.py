@@ -11,6 +11,7 @@ import torch
 from recsys_lightning.errors import InputError
 
 MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def available(device: torch.device) -> int | None:
@@ -22,11 +23,20 @@ def available(device: torch.device) -> int | None:
             - torch.cuda.memory_allocated(device)
         )
     if MEMINFO.exists() and (found := re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text())):
-        return int(found[1]) * 1024
+        return min([int(found[1]) * 1024, *_container_limit()])
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def _container_limit() -> list[int]:
+    """What a container may still take, where there is one with a limit: one number or none."""
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no such files, or no limit: `max`
+        return []
+    return [max(0, limit - used)]
 
 
 def require(needed: int, device: torch.device, purpose: str, advice: str) -> None:

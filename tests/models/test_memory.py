@@ -16,7 +16,12 @@ def test_available_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.M
     file = tmp_path / "meminfo"
     file.write_text("MemTotal:       24000000 kB\nMemFree:          100000 kB\nMemAvailable:   20000000 kB\n")
     monkeypatch.setattr(memory, "MEMINFO", file)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
     assert memory.available(CPU) == 20_000_000 * 1024
+    for limit, expected in (("max", 20_000_000 * 1024), ("5000", 3000), ("1000", 0)):
+        (tmp_path / "memory.max").write_text(limit)
+        (tmp_path / "memory.current").write_text("2000")
+        assert memory.available(CPU) == expected
 
 
 def test_available_without_a_meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
