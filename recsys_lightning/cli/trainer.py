@@ -243,7 +243,7 @@ def _claim(folder: Path) -> str | None:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return None
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        return os.environ["RECSYS_RUN"]
+        return os.environ.get("RECSYS_RUN")
     for number in itertools.count():
         try:
             (folder / f"version_{number}").mkdir(parents=True)
