@@ -71,7 +71,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class BestAndLast(ModelCheckpoint):
-    """Keeps `best.ckpt` by a val metric, and `last.ckpt` to resume from.
+    """Keeps `best.ckpt` by a val metric, and `last.ckpt` of the last epoch to resume from.
+
+    Lightning's own `save_last` writes only where the epoch was among the best.
 
     Args:
         monitor: the metric that selects.
@@ -85,7 +87,6 @@ class BestAndLast(ModelCheckpoint):
             filename="best",
             monitor=monitor,
             mode=mode,
-            save_last=True,
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
@@ -123,8 +124,25 @@ class BestAndLast(ModelCheckpoint):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
         if self.every_n_steps and stepped and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
+            self._write_last(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write `best.ckpt` where this is the best, and `last.ckpt`."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer) and not trainer.sanity_checking:
+            self._write_last(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same where no validation follows."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._should_save_on_train_epoch_end(trainer):
+            self._write_last(trainer)
+
+    def _write_last(self, trainer: Trainer) -> None:
+        if trainer.state.fn == "fit" and not getattr(trainer, "fast_dev_run", False):
             assert self.dirpath is not None
-            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+            self.last_model_path = str(Path(self.dirpath) / "last.ckpt")
+            trainer.save_checkpoint(self.last_model_path)
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> Any:

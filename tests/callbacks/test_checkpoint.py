@@ -149,3 +149,31 @@ while True:
     weight = read_checkpoint(path)["weight"]
     assert (weight == weight[0]).all()
     assert weight[0] >= 1
+
+
+def test_nothing_is_written_between_an_epochs_last_step_and_its_validation(tmp_path: Path) -> None:
+    """A run that is resumed from there would never validate that epoch, and might miss its best."""
+    found: list[bool] = []
+
+    class Task(Ranking):
+        def on_validation_start(self) -> None:
+            super().on_validation_start()
+            found.append((tmp_path / "checkpoints" / "last.ckpt").exists())
+
+    module = data()
+    steps = len(module.train_dataloader())
+    fit = trainer(tmp_path, max_epochs=1, num_sanity_val_steps=0, callbacks=[BestAndLast(every_n_steps=steps)])
+    fit.fit(Task(partial(MF, dim=4)), module)
+    assert found == [False] and fit.global_step == steps
+
+
+def test_steps_are_at_least_one() -> None:
+    with pytest.raises(InputError, match=r"checkpoint\.every_n_steps is 0"):
+        BestAndLast(every_n_steps=0)
+
+
+def test_last_is_the_last_epoch_even_where_it_is_not_the_best(tmp_path: Path) -> None:
+    task = Ranking(partial(MF, dim=4), optimizer=partial(torch.optim.SGD, lr=0.0))
+    trainer(tmp_path, max_epochs=3, callbacks=[BestAndLast()]).fit(task, data())
+    epochs = {name: read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
+    assert epochs == {"best": 0, "last": 2}
