@@ -8,6 +8,7 @@ import netrc
 import os
 import re
 import shlex
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class RecsysCLI(LightningCLI):
     """LightningCLI with our tasks, data, callbacks and defaults."""
 
     claimed: Path | None = None
-    """The folder that was made for this run."""
+    """The folder that was made for the latest run; of the class, as a run that fails leaves no instance."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Checkpoints and early stopping are options of every run."""
@@ -116,15 +117,8 @@ class RecsysCLI(LightningCLI):
         name = str(model.class_path if model is not None else config.model.class_path).rsplit(".", 1)[-1]
         title = re.sub(r"[^\w.-]+", "_", f"{self.datamodule.source.name}-{name.lower()}")
         version = None if self.subcommand is None else _claim(root / title)
-        self.claimed = None if version is None else root / title / version
+        RecsysCLI.claimed = None if version is None else root / title / version
         return CSVLogger(root, name=title, version=version)
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        try:
-            super()._run_subcommand(subcommand)
-        finally:
-            if self.claimed is not None and self.claimed.is_dir() and not any(self.claimed.iterdir()):
-                self.claimed.rmdir()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         arguments: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
@@ -170,7 +164,12 @@ def run(words: list[str]) -> None:
     if options in (["-h"], ["--help"]):
         print(HELP.format(verb=verb, ckpt="resume" if verb == "fit" else "load"), end="")
         return
-    make_cli([verb, *("--help" if option == "--help-all" else option for option in options)], run=True)
+    RecsysCLI.claimed = None
+    try:
+        make_cli([verb, *("--help" if option == "--help-all" else option for option in options)], run=True)
+    except BaseException:
+        _discard(RecsysCLI.claimed)
+        raise
 
 
 def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
@@ -257,6 +256,15 @@ def _claim(folder: Path) -> str | None:
         os.environ["RECSYS_RUN"] = f"version_{number}"
         break
     return os.environ["RECSYS_RUN"]
+
+
+@rank_zero_only
+def _discard(folder: Path | None) -> None:
+    """Remove the folder of a run that ended before it left anything but its configuration."""
+    if folder is not None and folder.is_dir():
+        left = {path.name for path in folder.rglob("*") if path.is_file()}
+        if left <= {"config.yaml", "hparams.yaml"}:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @rank_zero_only

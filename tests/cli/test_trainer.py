@@ -133,6 +133,13 @@ def test_closed_forms_are_tested_but_not_fitted(recsys: Recsys, world: list[str]
     assert outcome.status == 2 and "closed form" in outcome.err
 
 
+@pytest.mark.parametrize("option", [["--model.optimizer.lr", "-1"], ["--trainer.devices", "0"], ["--model.k", "[7]"]])
+def test_a_refused_run_leaves_no_folder(recsys: Recsys, world: list[str], tmp_path: Path, option: list[str]) -> None:
+    outcome = recsys("fit", *world, *SMALL, *option)
+    assert outcome.status == 2 and "Traceback" not in outcome.err
+    assert not list(tmp_path.glob("runs/*/version_*"))
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
