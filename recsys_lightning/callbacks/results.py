@@ -32,11 +32,14 @@ class WriteResults(Callback):
     def __init__(self) -> None:
         self._start = 0.0
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and tell the task of the tests that were run of this checkpoint's run."""
-        self._start = time.perf_counter()
-        if isinstance(pl_module, Ranking):
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the task of the tests that were run before its training goes on."""
+        if isinstance(pl_module, Ranking) and trainer.ckpt_path:
             pl_module.steps_of_tests.extend(_read_steps(trainer.ckpt_path))
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
@@ -99,7 +102,7 @@ def _read_steps(checkpoint: object) -> list[int]:
 
 def _remember_steps(checkpoint: object, steps: Sequence[int]) -> None:
     try:
-        write_json(_steps_file(checkpoint), sorted(set(steps)))
+        write_json(_steps_file(checkpoint), sorted({*_read_steps(checkpoint), *steps}))
     except OSError as error:
         warnings.warn(f"That a test was run cannot be noted beside {checkpoint}: {error}.", stacklevel=2)
 

@@ -327,6 +327,10 @@ def test_a_run_that_looked_at_test_says_so_for_ever(recsys: Recsys, world: list[
     last = ["--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt"]
     clean = json.loads(Path(recsys("test", *last).last_line).read_text())
     assert clean["looked_at_test"] is False and clean["checkpoint"].endswith("last.ckpt")
+    best = recsys("test", *last[:3], run / "checkpoints" / "best.ckpt")
+    again = recsys("test", *last)
+    for tested in (best, again):  # to test two checkpoints of a finished run is no selection by training on
+        assert json.loads(Path(tested.last_line).read_text())["looked_at_test"] is False
     assert recsys("fit", *last, "--trainer.max_epochs", "4").status == 0
     marked = recsys("test", *last)
     assert json.loads(Path(marked.last_line).read_text())["looked_at_test"] is True

@@ -198,7 +198,7 @@ def test_typed_faults_keep_their_lines(tmp_path: Path, monkeypatch: pytest.Monke
 def test_good_file_warns_of_nothing(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_interactions(write(tmp_path, HEAD + "a,x,1,1\n"), FULL, on_bad="drop")
+        assert len(read_interactions(write(tmp_path, HEAD + "a,x,1,1\n"), FULL, on_bad="drop")) == 1
 
 
 @pytest.mark.parametrize(
