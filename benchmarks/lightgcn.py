@@ -99,7 +99,7 @@ def ours(model: LightGCN, user: Tensor, item: Tensor) -> Step:
         u = model.users(state, user)
         positive = model.score(u, model.items(state, item))
         other = model.score(u[:, None], model.items(state, negative))
-        return bpr(positive, other) + DECAY * model.penalty(user, item, negative)
+        return bpr(positive, other) + DECAY * model.penalty(state, user, item, negative)
 
     return loss
 

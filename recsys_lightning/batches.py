@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from recsys_lightning.errors import InputError
+from recsys_lightning.schema import EdgeType
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -141,6 +144,35 @@ class Views:
         genres = None if self.genres is None else self.genres.to(target)
         return Views(train, self.num_items, self._build_graph, self._build_history, genres)
 
+    def without(self, rows: Tensor, attributes: Mapping[EdgeType, Tensor] | None = None) -> Views:
+        """The views as they would be if some rows had never been, nor the graph's edges that stand for them.
+
+        Items stay known, and so do their genres for diversity. Histories cannot tell what would have come in their
+        place: a model that asks for them is refused.
+
+        Args:
+            rows: (K,) positions in `train.col`, each once or more.
+            attributes: likewise positions of edges by edge type, forward ones; the reverse edges go with them.
+        """
+        kept = _kept(len(self.train.col), rows)
+        before = torch.cat([kept.new_zeros(1, dtype=torch.long), kept.cumsum(0)])
+        train = CSR(before[self.train.crow], self.train.col[kept])
+        dropped = dict(attributes or {})
+
+        def graph() -> HeteroData:
+            whole = self.graph
+            chosen = {}
+            for source, name, target in whole.edge_types:
+                forward = (target, name.removeprefix("rev_"), source) if name.startswith("rev_") else None
+                edge_type = forward or (source, name, target)
+                if edge_type[:2] == ("user", "rates"):
+                    chosen[source, name, target] = kept
+                elif edge_type in dropped:
+                    chosen[source, name, target] = _kept(whole[edge_type].num_edges, dropped[edge_type])
+            return whole.edge_subgraph(chosen)
+
+        return Views(train, self.num_items, self._build_graph and graph, _no_history, self.genres)
+
 
 def _popularity(views: Views) -> Tensor:
     return torch.bincount(views.train.col, minlength=views.num_items)
@@ -156,3 +188,17 @@ def _history(views: Views) -> History:
     if views._build_history is None:
         raise RuntimeError("these views were made without histories")
     return History(*(tensor.to(views.device) for tensor in views._build_history()))
+
+
+def _no_history() -> History:
+    raise InputError(
+        "The model reads histories, and what they would hold without some rows is not known. Use an explainer that "
+        "takes no edges away, and measure no fidelity."
+    )
+
+
+def _kept(size: int, dropped: Tensor) -> Tensor:
+    """(size,) True but for the dropped positions."""
+    kept = torch.ones(size, dtype=torch.bool, device=dropped.device)
+    kept[dropped] = False
+    return kept

@@ -23,7 +23,7 @@ SPLITS = (TRAIN, VAL, TEST)
 EdgeType = tuple[str, str, str]
 """(source node type, relation, destination node type), as torch-geometric writes it."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Schema:
         rating_levels: distinct ratings in train; in histories level 0 is padding, so tables need one row more.
         time_buckets: time buckets in histories; bucket 0 is padding, so tables need one row more.
         history_length: L, the longest history kept.
+        edge_weight: what the weights of the edges between users and items mean; `none` where all weigh the same.
+        num_features: width of the feature rows of items in the graph; 0 where there are none.
+        graph: digest of what the graph holds beside the interactions: attributes, hierarchies, features, and how
+            edges are weighed. Equal fingerprints and graphs mean equal graphs.
         version: of this layout; a checkpoint of another one is refused.
     """
 
@@ -54,6 +58,9 @@ class Schema:
     rating_levels: int
     time_buckets: int
     history_length: int
+    edge_weight: str = "none"
+    num_features: int = 0
+    graph: str = ""
     version: int = SCHEMA_VERSION
 
     @property

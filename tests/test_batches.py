@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, History, Views
+from recsys_lightning.errors import InputError
 from tests.worlds import blocks, csr
 
 MATRICES = st.integers(0, 10**6).map(lambda seed: torch.rand(7, 5, generator=torch.Generator().manual_seed(seed)) < 0.3)
@@ -71,3 +72,58 @@ def test_rows_may_be_empty() -> None:
     nothing = CSR(torch.zeros(4, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     assert nothing.degree.tolist() == [0, 0, 0]
     assert nothing.select(torch.tensor([2, 0])).shape == (2, 0)
+
+
+@given(MATRICES, st.data())
+def test_views_without_rows_are_those_of_a_matrix_without_them(matrix: Tensor, data: st.DataObject) -> None:
+    views = Views(csr(matrix), 5)
+    dropped = data.draw(st.lists(st.sampled_from(range(len(views.train.col))))) if len(views.train.col) else []
+    left = matrix.clone()
+    left[views.train.row[dropped], views.train.col[dropped]] = False
+    thinner = views.without(torch.tensor(dropped, dtype=torch.long))
+    assert all(map(torch.equal, thinner.train, csr(left)))
+    assert torch.equal(thinner.popularity, left.sum(0))
+    assert torch.equal(views.train.col, csr(matrix).col)
+
+
+def test_the_graph_loses_the_same_rows_and_attributes_in_both_directions() -> None:
+    from torch_geometric.data import HeteroData
+
+    matrix = torch.tensor([[1, 0, 1], [1, 1, 0]])
+    rows = csr(matrix)
+
+    def build() -> HeteroData:
+        graph = HeteroData()
+        graph["user"].num_nodes, graph["movie"].num_nodes, graph["genre"].num_nodes = 2, 3, 2
+        edges = {
+            ("user", "rates", "movie"): matrix.nonzero().T,
+            ("movie", "has_genre", "genre"): torch.tensor([[0, 1], [1, 0]]),
+        }
+        edges["genre", "is_a", "genre"] = torch.tensor([[0], [1]])
+        for (source, name, target), index in edges.items():
+            graph[source, name, target].edge_index = index
+            if source != target:
+                graph[target, f"rev_{name}", source].edge_index = index.flip(0)
+        for edge_type in (("user", "rates", "movie"), ("movie", "rev_rates", "user")):
+            graph[edge_type].weight = torch.arange(1.0, 5.0)
+        return graph
+
+    views = Views(rows, 3, build)
+    thinner = views.without(torch.tensor([1, 2]), {("movie", "has_genre", "genre"): torch.tensor([0])})
+    assert thinner.graph["user", "rates", "movie"].edge_index.tolist() == [[0, 1], [0, 1]]
+    for edge_type in (("user", "rates", "movie"), ("movie", "rev_rates", "user")):
+        assert thinner.graph[edge_type].weight.tolist() == [1.0, 4.0]
+    assert thinner.graph["movie", "has_genre", "genre"].edge_index.tolist() == [[1], [0]]
+    assert thinner.graph["genre", "rev_has_genre", "movie"].edge_index.tolist() == [[0], [1]]
+    assert views.graph["movie", "has_genre", "genre"].num_edges == 2
+    assert thinner.graph["genre", "is_a", "genre"].num_edges == 1
+    assert thinner.graph["movie"].num_nodes == 3
+
+
+def test_histories_without_rows_are_refused() -> None:
+    history = History(*(torch.zeros(2, 3) for _ in range(4)))
+    views = Views(csr(torch.eye(2)), 2, build_history=lambda: history).without(torch.tensor([0]))
+    with pytest.raises(InputError, match="reads histories"):
+        _ = views.history
+    with pytest.raises(RuntimeError, match="without a graph"):
+        _ = views.graph

@@ -73,11 +73,26 @@ def goodbooks(root: Path) -> None:
     write(root / "goodbooks" / "book_genres.csv", ["book_id,goodreads_book_id,genres", *genres])
 
 
+def hetrec_lastfm(root: Path) -> None:
+    folder = root / "hetrec2011-lastfm-2k"
+    plays = [f"{user}\t{artist}\t{10 * weight}" for user, artist, weight, _ in rows()]
+    write(folder / "user_artists.dat", ["userID\tartistID\tweight", *plays])
+    artists = [f"{n}\tSigur R\xf3s {n}\thttp://url\t" for n in range(1, 41)]
+    write(folder / "artists.dat", ["id\tname\turl\tpictureURL", *artists])
+    words = ["chanson fran\xe7aise", "metal", "pop", "only once"]
+    write(folder / "tags.dat", ["tagID\ttagValue", *(f"{n}\t{word}" for n, word in enumerate(words, 1))], "latin-1")
+    given = [f"{1 + n % 60}\t{n}\t{1 + n % 3}\t1\t4\t2009" for n in range(1, 41)]
+    write(
+        folder / "user_taggedartists.dat", ["userID\tartistID\ttagID\tday\tmonth\tyear", *given, "1\t1\t4\t1\t4\t2009"]
+    )
+
+
 SMALL_DATA: dict[str, Callable[[Path], None]] = {
     "ml-100k": ml_100k,
     "ml-1m": ml_1m,
     "gowalla": gowalla,
     "goodbooks": goodbooks,
+    "hetrec-lastfm": hetrec_lastfm,
 }
 
 

@@ -95,7 +95,7 @@ def key(source: Source, recipe: Recipe) -> str:
         "format": FORMAT,
         "version": __version__,
         "code": [_code(), _source_code(type(source))],
-        "source": [source.name, source.item_type, source.attributes],
+        "source": [source.name, source.item_type, source.attributes, source.on_request],
         "options": source.options(),
         "recipe": recipe.to_dict(),
         "files": [(path.name, file_digest(path)) for path in source.files()],
@@ -155,6 +155,7 @@ def load(folder: Path) -> Prepared:
         steps=tuple(Step(**step) for step in manifest["steps"]),
         split=manifest["split"],
         fingerprint=manifest["fingerprint"],
+        on_request=tuple(manifest["on_request"]),
     )
 
 
@@ -191,6 +192,7 @@ def _write(prepared: Prepared, folder: Path, origin: dict[str, Any]) -> None:
         "name": prepared.name,
         "item_type": prepared.item_type,
         "attributes": prepared.attributes,
+        "on_request": prepared.on_request,
         "split": prepared.split,
         "fingerprint": prepared.fingerprint,
         "domains": rows.domains,

@@ -77,7 +77,7 @@ def _content(raw: Raw, source: Source) -> list[str]:
         ("users", raw.users, found.user_ids.to_pandas()),
     ):
         if len(table.columns):
-            lines += ["", *_attributes(title, table.reindex(pd.Index(ids)), source.attributes)]
+            lines += ["", *_attributes(title, table.reindex(pd.Index(ids)), source)]
     return lines
 
 
@@ -133,7 +133,7 @@ def _ratings(found: Interactions) -> list[str]:
     return lines
 
 
-def _attributes(title: str, table: pd.DataFrame, nodes: dict[str, str]) -> list[str]:
+def _attributes(title: str, table: pd.DataFrame, source: Source) -> list[str]:
     lines = [f"{title + ' table':<{_LABEL + 12}}{'known of':>10}{'distinct':>10}  examples"]
     for name, values in table.items():
         if values.map(lambda value: isinstance(value, list)).any():
@@ -143,7 +143,8 @@ def _attributes(title: str, table: pd.DataFrame, nodes: dict[str, str]) -> list[
             known = flat = values[values.notna() & (values.astype(str) != "")]
         examples = flat.value_counts().index[:3]
         share = f"{len(known) / max(len(table), 1):.1%}"
-        label = f"  {name}" + (f" -> {nodes[str(name)]}" if name in nodes else "")
+        kind = source.attributes.get(str(name))
+        label = f"  {name}" + (f" -> {kind}" if kind else "") + (" if asked" if kind in source.on_request else "")
         shown = ", ".join(f"{value:.10g}" if isinstance(value, float) else str(value) for value in examples)
         line = f"{label:<{_LABEL + 12}}{share:>10}{flat.nunique():>10,}  {shown}"
         lines.append(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")

@@ -17,7 +17,7 @@ from recsys_lightning.data.filters import Step, apply_filters, sizes, step
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.prepared import Prepared, fingerprint
 from recsys_lightning.data.recipe import Recipe
-from recsys_lightning.data.rows import Rows, count, distinct, gather, noise
+from recsys_lightning.data.rows import Rows, count, distinct, gather, item_noise, noise
 from recsys_lightning.data.sources.base import Source
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import ITEM_ID, SPLITS, TITLE, TRAIN, USER_ID
@@ -62,6 +62,7 @@ def build(source: Source, recipe: Recipe) -> Prepared:
         steps=tuple(steps),
         split=recipe.split_name,
         fingerprint=fingerprint(interactions),
+        on_request=source.on_request,
     )
 
 
@@ -73,6 +74,8 @@ def label(rows: Rows, recipe: Recipe) -> NDArray[np.int8]:
         return splits.leave_last_out(rows.user, rows.time, recipe.val, recipe.test)
     if recipe.split == "random":
         return splits.random(rows.user, noise(rows, recipe.seed), recipe.val, recipe.test)
+    if recipe.split == "cold_items":
+        return splits.cold_items(rows.item, item_noise(rows, recipe.seed), recipe.val, recipe.test)
     return splits.official(rows.user, rows.columns.get("split"), noise(rows, recipe.seed), recipe.val)
 
 
@@ -93,7 +96,7 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
         known = count(codes[train], int(codes.max(initial=0)) + 1) > 0
         mask = gather(known, codes)
         lost = int((~mask).sum())
-        keeps = column == "item" and recipe.unseen_items == "keep"
+        keeps = column == "item" and recipe.keeps_unseen_items
         if not keeps:
             rows.keep(mask)
         if lost:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys_lightning.data.filters import Step
+from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.rows import count, offsets
 from recsys_lightning.data.vocabulary import Attribute, attributes, multi_hot
-from recsys_lightning.schema import SPLITS, TRAIN, EdgeType, Schema
+from recsys_lightning.schema import SPLITS, TRAIN, Schema
 
 if TYPE_CHECKING:
     from recsys_lightning.batches import CSR, Views
+    from recsys_lightning.data.graph import TypedGraph
 
 TIME_BUCKETS = 16
 """Buckets of histories: the last one begins at 2^15 - 1 hours, 3.7 years."""
@@ -34,7 +37,7 @@ class Prepared:
     Attributes:
         name: of the data set.
         item_type: node type of the items.
-        attributes: node type of each item column that becomes nodes.
+        attributes: node type of each item column that can become nodes.
         interactions: rows sorted by (user, item); codes are the final indices, `split` is set. Items that occur in
             train rows come first, so that held-out rows change no index that training sees.
         items: row r describes item r: `item_id`, `title` (the id where there is none), attribute columns.
@@ -42,6 +45,7 @@ class Prepared:
         steps: what each step of preparation left, for the data card.
         split: how the split was made, in words.
         fingerprint: sha256 over ids, pairs, splits, ratings and times.
+        on_request: node types that are no part of a graph unless asked for.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Prepared:
     steps: tuple[Step, ...]
     split: str
     fingerprint: str
+    on_request: tuple[str, ...] = ()
 
     @property
     def num_users(self) -> int:
@@ -84,48 +89,62 @@ class Prepared:
         col = torch.from_numpy(self.interactions.item[mask].astype(np.int64))
         return CSR(torch.from_numpy(offsets(degree)), col)
 
-    def views(self, *splits: str, history_length: int = 50) -> Views:
+    def views(self, *splits: str, history_length: int = 50, graph: TypedGraph | None = None) -> Views:
         """What a model may see when the named splits are visible, on the CPU.
 
         Args:
             splits: visible ones, `train` or `train`, `val`.
             history_length: L, entries kept of each user's history.
+            graph: what the typed graph holds beside the rows; the default attributes where none is given.
         """
         import torch
 
         from recsys_lightning.batches import Views
-        from recsys_lightning.data.graph import heterograph
         from recsys_lightning.data.history import histories
 
-        def graph() -> Any:
-            rows = self.interactions.take(self.mask(*splits))
-            return heterograph(rows, self.item_type, self.item_attributes)
+        def build_graph() -> Any:
+            return (graph or self.plain_graph).build(self.interactions.take(self.mask(*splits)))
 
-        def history() -> Any:
+        def build_history() -> Any:
             rows = self.interactions.take(self.mask(*splits))
             return histories(rows, history_length, self.rating_levels, TIME_BUCKETS)
 
         genre = self.item_attributes.get("genre")
         genres = None if genre is None else torch.from_numpy(multi_hot(genre, self.num_items))
-        return Views(self.csr(*splits), self.num_items, graph, history, genres)
+        return Views(self.csr(*splits), self.num_items, build_graph, build_history, genres)
 
-    def schema(self, history_length: int = 50) -> Schema:
+    def schema(self, history_length: int = 50, graph: TypedGraph | None = None) -> Schema:
         """Sizes and names, as networks and checkpoints know them."""
-        edges: list[EdgeType] = [("user", "rates", self.item_type)]
-        edges += [(self.item_type, f"has_{kind}", kind) for kind in self.item_attributes]
-        edges += [(target, f"rev_{relation}", source) for source, relation, target in edges]
-        sizes = {kind: len(attribute.values) for kind, attribute in self.item_attributes.items()}
+        graph = graph or self.plain_graph
         return Schema(
             name=self.name,
             split=self.split,
             fingerprint=self.fingerprint,
             item_type=self.item_type,
-            num_nodes={"user": self.num_users, self.item_type: self.num_items, **sizes},
-            edge_types=tuple(edges),
+            num_nodes=graph.num_nodes,
+            edge_types=graph.edge_types,
             rating_levels=len(self.rating_levels),
             time_buckets=TIME_BUCKETS,
             history_length=history_length,
+            edge_weight=graph.weights.kind,
+            num_features=graph.num_features,
+            graph=graph.digest,
         )
+
+    def typed_graph(self, recipe: GraphRecipe, root: Path) -> TypedGraph:
+        """What a recipe makes of these data, its files being below `root`.
+
+        Raises:
+            InputError: the data or files lack what the recipe wants.
+        """
+        from recsys_lightning.data.make_graph import make_graph
+
+        return make_graph(self, recipe, root)
+
+    @cached_property
+    def plain_graph(self) -> TypedGraph:
+        """The graph of the default attributes."""
+        return self.typed_graph(PLAIN, Path())
 
     @cached_property
     def rating_levels(self) -> NDArray[np.float32]:
@@ -143,10 +162,14 @@ class Prepared:
         return np.unique(np.quantile(rating[self.mask(TRAIN)], shares, method="lower"))
 
     @cached_property
+    def in_train(self) -> NDArray[np.bool_]:
+        """(I,) items that have train rows."""
+        return count(self.interactions.item[self.mask(TRAIN)], self.num_items) > 0
+
+    @cached_property
     def item_attributes(self) -> dict[str, Attribute]:
-        """Attributes by node type; vocabularies are those of the items in train rows."""
-        known = count(self.interactions.item[self.mask(TRAIN)], self.num_items) > 0
-        return attributes(self.items, self.attributes, known)
+        """All attributes by node type; vocabularies are those of the items in train rows."""
+        return attributes(self.items, self.attributes, self.in_train)
 
 
 def fingerprint(interactions: Interactions) -> str:

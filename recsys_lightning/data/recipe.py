@@ -22,10 +22,12 @@ class Recipe:
         user_core: keep users with at least so many rows, repeated together with `item_core` until both hold.
         item_core: keep items with at least so many rows. Cores are fitted on all rows, before the split.
         split: `global_time` cuts at points in time; `leave_last_out` holds out each user's last rows; `random` holds
-            out random rows of each user; `official` takes the publisher's split and cuts val out of its train part.
-        val: what goes to val: a share below 1, or a number of rows (of each user; of all for global_time). 0 for none.
+            out random rows of each user; `official` takes the publisher's split and cuts val out of its train part;
+            `cold_items` holds out all rows of random items, so that train has none of them.
+        val: what goes to val: a share below 1, or a number of rows (of each user; of all for global_time), for
+            cold_items of items. 0 for none.
         test: what goes to test, likewise; without meaning for an official split.
-        unseen_items: val and test rows of items that train lacks are dropped, or kept.
+        unseen_items: val and test rows of items that train lacks are dropped, or kept; the split cold_items keeps them.
         seed: of random choices.
     """
 
@@ -36,7 +38,7 @@ class Recipe:
     limit_interactions: int | None = None
     user_core: int = 0
     item_core: int = 0
-    split: Literal["global_time", "leave_last_out", "random", "official"] = "global_time"
+    split: Literal["global_time", "leave_last_out", "random", "official", "cold_items"] = "global_time"
     val: float = 0.1
     test: float = 0.1
     unseen_items: Literal["drop", "keep"] = "drop"
@@ -47,7 +49,7 @@ class Recipe:
             size = getattr(self, name)
             if not size >= 0 or (size >= 1 and size != int(size)):
                 raise InputError(
-                    f"{name}: {size} is neither a share (0 <= {name} < 1) nor a whole number of rows. "
+                    f"{name}: {size} is neither a share (0 <= {name} < 1) nor a whole number. "
                     f"Say for example {name}: 0.1 or {name}: 1."
                 )
         if self.val < 1 and self.test < 1 and self.val + self.test >= 1:
@@ -59,6 +61,11 @@ class Recipe:
         for name in ("user_core", "item_core"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: {getattr(self, name)} is negative. Say 0 for no core.")
+
+    @property
+    def keeps_unseen_items(self) -> bool:
+        """Whether val and test rows of items that train lacks are kept."""
+        return self.unseen_items == "keep" or self.split == "cold_items"
 
     @property
     def split_name(self) -> str:

@@ -154,6 +154,11 @@ def noise(rows: Rows, seed: int) -> NDArray[np.uint32]:
     return out
 
 
+def item_noise(rows: Rows, seed: int) -> NDArray[np.uint64]:
+    """(I,) a random number for each item: a hash of the seed and the raw id, so the order of rows is no matter."""
+    return _mix(pd.util.hash_array(np.asarray(rows.item_ids, object)) + np.uint64(seed % 2**64))
+
+
 def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64."""
     word = word + np.uint64(0x9E3779B97F4A7C15)

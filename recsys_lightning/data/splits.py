@@ -2,7 +2,7 @@
 
 All but `global_time` ask for rows sorted by (user, item), items coded by rank of their raw ids, as `rows.Rows` holds
 them: ties of time are then broken by the raw item id, and the split does not depend on the order of the raw rows.
-`val` and `test` are a share of the rows (below 1) or a number of rows (from 1 on).
+`val` and `test` are a share of the rows (below 1) or a number of rows (from 1 on), for `cold_items` of the items.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lightning.data.rows import BLOCK, Codes, count, offsets, order_within
+from recsys_lightning.data.rows import BLOCK, Codes, count, gather, offsets, order_within
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import SPLITS, TEST, TRAIN, VAL
 
@@ -84,6 +84,30 @@ def random(user: Codes, noise: NDArray[np.uint32], val: float, test: float) -> L
     return _hold_out(user, noise, val, test)
 
 
+def cold_items(item: Codes, noise: NDArray[np.uint64], val: float, test: float) -> Labels:
+    """All rows of random items to test and val: of the items with the largest random numbers.
+
+    Args:
+        item: (N,) codes.
+        noise: (I,) a random number for each item, such as `rows.item_noise` makes from raw ids.
+        val: share or number of the items that have rows.
+        test: share or number.
+
+    Raises:
+        InputError: no item is left for train.
+    """
+    items = np.flatnonzero(count(item, len(noise)))
+    test_items = _size(len(items), test)
+    train_items = len(items) - test_items - _size(len(items), val)
+    if train_items < 1:
+        raise InputError(f"val: {val:g} and test: {test:g} leave none of {len(items):,} items for train.")
+    by_noise = items[np.argsort(noise[items], kind="stable")]
+    part = np.full(len(noise), _TRAIN, np.int8)
+    part[by_noise[train_items:]] = _VAL
+    part[by_noise[len(items) - test_items :]] = _TEST
+    return gather(part, item)
+
+
 def official(user: Codes, label: Labels | None, noise: NDArray[np.uint32], val: float) -> Labels:
     """The publisher's split; where it has no val part, one is cut out of its train part as `random` does it.
 
@@ -92,7 +116,7 @@ def official(user: Codes, label: Labels | None, noise: NDArray[np.uint32], val: 
     """
     if label is None:
         raise InputError(
-            "This source has no official split. Say split: global_time, split: leave_last_out or split: random."
+            "This source has no official split. Say split: global_time, leave_last_out, random or cold_items."
         )
     if val == 0 or (label == _VAL).any():
         return label.copy()

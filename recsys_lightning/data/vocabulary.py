@@ -45,6 +45,28 @@ def attributes(items: pd.DataFrame, columns: Mapping[str, str], known: NDArray[n
     }
 
 
+def common(attribute: Attribute, known: NDArray[np.bool_], least: int) -> Attribute:
+    """The values that at least so many known items have.
+
+    Args:
+        attribute: of all items.
+        known: (I,) items that count.
+        least: number of items.
+    """
+    size = len(attribute.values)
+    kept = np.bincount(attribute.value[known[attribute.item]], minlength=size) >= least
+    chosen, code = kept[attribute.value], np.cumsum(kept) - 1
+    values = tuple(value for value, keep in zip(attribute.values, kept, strict=True) if keep)
+    return Attribute(values, attribute.item[chosen], code[attribute.value[chosen]])
+
+
+def moved(attribute: Attribute, place: NDArray[np.int64]) -> Attribute:
+    """The attribute when item i gives its values to item `place[i]`, place (I,) being a permutation."""
+    item = place[attribute.item]
+    order = np.argsort(item, kind="stable")
+    return Attribute(attribute.values, item[order], attribute.value[order])
+
+
 def multi_hot(attribute: Attribute, num_items: int) -> NDArray[np.float32]:
     """(I, values) 1 where the item has the value."""
     matrix = np.zeros((num_items, len(attribute.values)), np.float32)

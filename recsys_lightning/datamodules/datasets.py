@@ -42,6 +42,7 @@ class MovieLens(InteractionsDataModule):
         root: folder of raw data sets; RECSYS_DATA or `data` by default.
         variant: which release.
         fold: an official split of 100k, to be used with `recipe.split official`.
+        metadata: CSV file below the root with more facts of the films: movie_id, directors, writers, keywords, runtime.
         recipe: filters and split.
         options: of InteractionsDataModule.
     """
@@ -51,10 +52,11 @@ class MovieLens(InteractionsDataModule):
         root: Path | None = None,
         variant: Variant = "100k",
         fold: Fold | None = None,
+        metadata: str | None = None,
         recipe: Recipe = Recipe(),
         **options: Any,
     ) -> None:
-        super().__init__(sources.MovieLens(root or data_root(), variant, fold), recipe, **options)
+        super().__init__(sources.MovieLens(root or data_root(), variant, fold, metadata), recipe, **options)
 
 
 class Goodbooks(InteractionsDataModule):

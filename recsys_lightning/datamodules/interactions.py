@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from lightning.pytorch import LightningDataModule
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
 from recsys_lightning.data.filters import sizes as sizes_of
+from recsys_lightning.data.graph import TypedGraph
+from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.data.prepare import Prepared, Recipe, cache_folder, prepare
@@ -34,6 +37,7 @@ class InteractionsDataModule(LightningDataModule):
         eval_batch_size: users ranked at a time; by default as many as make 16 million scores.
         history_length: L, most recent interactions kept in user histories.
         test_views: rows that models see when they are tested or predict. Held-out rows are masked either way.
+        graph: nodes, edge weights and features of the typed graph, for the models that use it.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class InteractionsDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         history_length: int = 50,
         test_views: Literal["train", "train+val"] = "train",
+        graph: GraphRecipe = PLAIN,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "history_length": history_length}
@@ -56,6 +61,7 @@ class InteractionsDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.history_length = history_length
         self.test_views = test_views
+        self.graph = graph
         self._prepared: Prepared | None = None
         self._views: dict[tuple[str, ...], Views] = {}
         self._stage = "fit"
@@ -95,7 +101,12 @@ class InteractionsDataModule(LightningDataModule):
     @property
     def schema(self) -> Schema:
         """Sizes and names of the prepared data."""
-        return self.prepared.schema(self.history_length)
+        return self.prepared.schema(self.history_length, self.typed_graph)
+
+    @cached_property
+    def typed_graph(self) -> TypedGraph:
+        """Attributes, hierarchies, features and weights of the graph; the names of its attribute nodes."""
+        return self.prepared.typed_graph(self.graph, self.source.root)
 
     @property
     def seed(self) -> int:
@@ -111,7 +122,9 @@ class InteractionsDataModule(LightningDataModule):
     def views_of(self, *splits: str) -> Views:
         """The resident tensors made of the rows of these splits."""
         if splits not in self._views:
-            self._views[splits] = self.prepared.views(*splits, history_length=self.history_length)
+            self._views[splits] = self.prepared.views(
+                *splits, history_length=self.history_length, graph=self.typed_graph
+            )
         return self._views[splits]
 
     def train_dataloader(self) -> PairLoader:

@@ -4,6 +4,9 @@ from recsys_lightning.models.base import Embeddings as Embeddings
 from recsys_lightning.models.base import Recommender as Recommender
 from recsys_lightning.models.closed_form import ClosedForm as ClosedForm
 from recsys_lightning.models.ease import EASE as EASE
+from recsys_lightning.models.gat import GAT as GAT
+from recsys_lightning.models.genre_gat import GenreGAT as GenreGAT
+from recsys_lightning.models.genre_popularity import GenrePopularity as GenrePopularity
 from recsys_lightning.models.gfcf import GFCF as GFCF
 from recsys_lightning.models.knn import ItemKNN as ItemKNN
 from recsys_lightning.models.lightgcn import LightGCN as LightGCN

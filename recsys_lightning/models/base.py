@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from recsys_lightning.batches import Views
+from recsys_lightning.batches import PairBatch, Views
 from recsys_lightning.schema import Schema
 
 State: TypeAlias = Any
@@ -46,10 +46,26 @@ class Recommender(nn.Module):
         """
         raise NotImplementedError
 
+    def encode_for(self, views: Views, batch: PairBatch) -> State:
+        """What `encode` returns, good for the users and items of a training batch at least.
+
+        A model that can do with less than all users and items, or that must not see the batch's own interactions,
+        overrides this.
+        """
+        return self.encode(views)
+
     def users(self, state: State, user: Tensor) -> Tensor:
         """Representations of users (B,) -> (B, D)."""
         vectors: Tensor = state.user[user]
         return vectors
+
+    def users_without(self, state: State, user: Tensor, item: Tensor) -> Tensor:
+        """Representations (B, D) of users (B,) as if each had not the item (B,): from these, training predicts it.
+
+        A model that represents a user by a summary of the user's own items overrides this, so that the target is never
+        among what predicts it.
+        """
+        return self.users(state, user)
 
     def items(self, state: State, item: Tensor | None = None) -> Tensor:
         """Representations of items: any shape (...) -> (..., D); of all items (I, D) where none are named."""
@@ -68,7 +84,11 @@ class Recommender(nn.Module):
         """Scores of users for the whole catalogue: (B, D) -> (B, I)."""
         return self.cross(u, self.items(state))
 
-    def penalty(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
+    def terms(self, state: State, user: Tensor, item: Tensor) -> dict[str, Tensor]:
+        """The parts, by name, that add up to the scores of pairs: (B,), (B,) -> (B,) each."""
+        return {"base": self.score(self.users(state, user), self.items(state, item))}
+
+    def penalty(self, state: State, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar.
 
         The papers' weight decay: only the batch's rows shrink. Zero for models without such embeddings.

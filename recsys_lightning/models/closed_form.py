@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.models.base import Recommender
+from recsys_lightning.models.sparse import entries
+from recsys_lightning.schema import EdgeType, Schema
 
 
 class ClosedForm(Recommender):
@@ -68,7 +71,62 @@ class ClosedForm(Recommender):
         """Score rows as they are."""
         return u
 
+    def terms(self, state: CSR, user: Tensor, item: Tensor) -> dict[str, Tensor]:
+        """The scores of pairs (B,), (B,), by one row for each distinct user."""
+        distinct, place = torch.unique(user, return_inverse=True)
+        return {"base": self.users(state, distinct)[place, item]}
+
     def keep(self, **buffers: Tensor) -> None:
         """Hold what `solve` found: moved with the module, left out of checkpoints."""
         for name, tensor in buffers.items():
             self.register_buffer(name, tensor, persistent=False)
+
+
+class WeighedRows(NamedTuple):
+    """Rows of users whose entries count more or less."""
+
+    crow: Tensor  # (U + 1,)
+    col: Tensor  # (entries,)
+    weight: Tensor  # (entries,)
+
+
+class Linear(ClosedForm):
+    """A closed form whose scores are sums over the user's own items, whatever else `rank` does.
+
+    So it is known exactly what each of them does for a score: `rank` tells it of a row that holds nothing else.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__(schema)
+        self.rates = ("user", "rates", schema.item_type)
+
+    def users(self, state: CSR | WeighedRows, user: Tensor) -> Tensor:
+        """Score rows of users (B,) -> (B, I); by weighed rows too."""
+        if isinstance(state, CSR):
+            return super().users(state, user)
+        crow, position = entries(CSR(state.crow, state.col), user)
+        row = CSR(crow, position).row
+        scores = torch.zeros(len(user), self.num_items, dtype=state.weight.dtype, device=user.device)
+        return scores.index_add(0, row, state.weight[position, None] * self.shares(state.col[position]))
+
+    def shares(self, own: Tensor) -> Tensor:
+        """What having an item adds to the score of each item: (n,) -> (n, I)."""
+        each = torch.arange(len(own) + 1, device=own.device)
+        return self.rank(CSR(each, own), each[:-1])
+
+    def encode_weighed(self, views: Views, weight: Mapping[EdgeType, Tensor]) -> CSR | WeighedRows:
+        """The rows of users, with entries that count by the weight (E,) of their edges. What was fitted stays."""
+        rows = self.encode(views)
+        return WeighedRows(*rows, weight[self.rates]) if self.rates in weight else rows
+
+    def contributions(self, views: Views, state: CSR, user: int, item: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What each item of a user adds to the scores of items (K,).
+
+        Returns:
+            own: (n,) the user's items.
+            value: (K, n) of each.
+            rest: (K,) zeros; value and rest add up to the scores.
+        """
+        own = state.col[state.crow[user] : state.crow[user + 1]]
+        value = self.shares(own)[:, item].T
+        return own, value, value.new_zeros(len(item))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.models.closed_form import ClosedForm
+from recsys_lightning.models.closed_form import Linear
 from recsys_lightning.models.memory import require
 from recsys_lightning.models.sparse import blocks, cooccurrence, pool, take
 from recsys_lightning.schema import Schema
@@ -19,7 +19,7 @@ BLOCK = 1024
 """Rows of the dense matrix that are worked on at a time."""
 
 
-class EASE(ClosedForm):
+class EASE(Linear):
     """Embarrassingly shallow auto-encoder: scores = R B, where B solves a ridge regression with a zero diagonal.
 
         P = (R^T R + lambda 1)^-1,    B_ij = -P_ij / P_jj,    B_jj = 0

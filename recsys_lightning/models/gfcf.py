@@ -14,12 +14,12 @@ from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.models.closed_form import ClosedForm
+from recsys_lightning.models.closed_form import Linear
 from recsys_lightning.models.sparse import by_item, pool, take
 from recsys_lightning.schema import Schema
 
 
-class GFCF(ClosedForm):
+class GFCF(Linear):
     """Scores a user's row by a linear filter and an ideal low-pass filter of the item graph.
 
     With R the binary train matrix, D_u and D_i its degrees and N = D_u^-1/2 R D_i^-1/2,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.models.closed_form import ClosedForm
+from recsys_lightning.models.closed_form import Linear
 from recsys_lightning.models.sparse import blocks, cooccurrence, entries, transpose
 from recsys_lightning.schema import Schema
 
@@ -19,7 +19,7 @@ ENTRIES = 1 << 23
 """(user, own item, target) triples that are summed up at a time: each takes some 30 bytes."""
 
 
-class ItemKNN(ClosedForm):
+class ItemKNN(Linear):
     """Scores an item by its similarity to its nearest neighbours among the user's items.
 
     Similarity is the cosine of item columns of the binary train matrix, or its asymmetric form, for an item i that

@@ -37,7 +37,7 @@ class MF(Recommender):
         """The embeddings as they are."""
         return Embeddings(self.user, self.item)
 
-    def penalty(self, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
+    def penalty(self, state: Embeddings, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar."""
         touched = (self.user[user], self.item[item], self.item[negative])
         return torch.stack([rows.square().sum() for rows in touched]).sum() / (2 * len(user))

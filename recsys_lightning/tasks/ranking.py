@@ -129,8 +129,9 @@ class Ranking(Task):
         """Loss of one batch."""
         assert self._views is not None
         model = self.recommender
-        state = model.encode(self._views)
-        u, i, n = model.users(state, batch.user), model.items(state, batch.item), model.items(state, batch.negative)
+        state = model.encode_for(self._views, batch)
+        u = model.users_without(state, batch.user, batch.item)
+        i, n = model.items(state, batch.item), model.items(state, batch.negative)
         positive = model.score(u, i)
         if batch.negative.dim() == 1:
             same = batch.negative == batch.item[:, None]
@@ -139,7 +140,7 @@ class Ranking(Task):
             negative = model.score(u[:, None], n)
         loss: Tensor = self.loss(positive, negative, batch)
         if self.weight_decay:
-            loss = loss + self.weight_decay * model.penalty(batch.user, batch.item, batch.negative)
+            loss = loss + self.weight_decay * model.penalty(state, batch.user, batch.item, batch.negative)
         self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
         return loss
 

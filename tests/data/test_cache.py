@@ -23,7 +23,9 @@ ITEMS = pd.DataFrame({"title": ["Nul", "Een"], "genres": [["a", "b"], ["c"]]}, i
 
 
 def source(**options):
-    return Memory(random_interactions(), ITEMS, **options)
+    made = Memory(random_interactions(), ITEMS, **options)
+    made.on_request = ("genre",)
+    return made
 
 
 def folders(cache):
@@ -32,9 +34,8 @@ def folders(cache):
 
 def assert_equal(one, other):
     assert one.fingerprint == other.fingerprint
-    assert (one.steps, one.split, one.name, one.item_type, one.attributes) == (
-        (other.steps, other.split, other.name, other.item_type, other.attributes)
-    )
+    for name in ("steps", "split", "name", "item_type", "attributes", "on_request"):
+        assert getattr(one, name) == getattr(other, name)
     for name in cache_module.COLUMNS:
         left, right = getattr(one.interactions, name), getattr(other.interactions, name)
         assert (left is None) == (right is None)
@@ -72,11 +73,14 @@ def test_the_key_changes_with_file_option_recipe_and_code(tmp_path, monkeypatch)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     keys.append(key(source(file=file), Recipe()))
     assert key(source(file=file), Recipe()) == keys[-1]
+    unasked = source(file=file)
+    unasked.on_request = ()
+    keys.append(key(unasked, Recipe()))
     for name, value in (("__version__", "99"), ("FORMAT", 99), ("_code", lambda: "changed")):
         with monkeypatch.context() as patch:
             patch.setattr(cache_module, name, value)
             keys.append(key(source(file=file), Recipe()))
-    assert len(set(keys)) == 7
+    assert len(set(keys)) == 8
 
 
 def test_a_changed_file_is_read_again(tmp_path):

@@ -19,6 +19,7 @@ def test_card_of_the_embedded_sample() -> None:
         assert fact in text
     [writers] = [line for line in text.splitlines() if "writers -> writer" in line]
     assert writers.split()[3:5] == ["94.4%", "2,258"]
+    assert "cast -> actor if asked" in text and "countries -> country if asked" in text
     assert max(map(len, text.splitlines())) <= 100
 
 

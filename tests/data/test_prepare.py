@@ -19,6 +19,7 @@ RECIPES = [
     Recipe(split="global_time"),
     Recipe(split="leave_last_out", val=1, test=1),
     Recipe(split="random", user_core=2, item_core=2),
+    Recipe(split="cold_items", val=0.1, test=0.2),
 ]
 
 
@@ -140,6 +141,41 @@ def join(one, other):
         tables.append((users[rows.user], items[rows.item], columns))
     pairs = [pair for users, items, _ in tables for pair in zip(users, items, strict=True)]
     return interactions(pairs, **{name: np.concatenate([table[2][name] for table in tables]) for name in tables[0][2]})
+
+
+def test_cold_items_are_kept_though_train_lacks_them():
+    data = join(
+        replace(random_interactions(), split=np.zeros(500, np.int8)),
+        interactions([("only", "i003"), ("only", "i004")], split=[0, 0], rating=[1, 1], timestamp=[1, 2]),
+    )
+    by_item = {}
+    prepared = prepare(Memory(data), Recipe(split="cold_items", val=3, test=6))
+    for (_, item), (split, _, _) in rows_of(prepared).items():
+        by_item.setdefault(item, set()).add(split)
+    assert sorted(map(len, by_item.values())) == [1] * 30
+    assert [sum(split == {code} for split in by_item.values()) for code in range(3)] == [21, 3, 6]
+    steps = {step.name: step for step in prepared.steps}
+    assert [steps[name].items for name in ("train", "val", "test")] == [21, 3, 6]
+    assert steps["items unseen in train"].note.endswith("rows of 9 items kept")
+    # items of train come first, as always
+    assert prepared.csr("train").col.max() == 20 and prepared.csr("val", "test").col.min() == 21
+    assert int(prepared.views("train").popularity[21:].sum()) == 0
+
+
+def test_a_user_of_cold_items_only_is_dropped():
+    pairs = [(f"u{n}", f"i{n}") for n in range(20)] + [(f"u{n}", f"i{n + 1}") for n in range(0, 20, 2)]
+    prepared = prepare(Memory(interactions(pairs)), Recipe(split="cold_items", val=0, test=0.5))
+    known = set(prepared.users["user_id"])
+    train = {user for (user, _), split in split_of(prepared).items() if split == 0}
+    assert known == train and len(known) < 20
+    steps = {step.name: step for step in prepared.steps}
+    assert "users dropped" in steps["users without train rows"].note
+
+
+def split_of(prepared):
+    rows = prepared.interactions
+    users, items = prepared.users["user_id"], prepared.items["item_id"]
+    return {(users[u], items[i]): int(s) for u, i, s in zip(rows.user, rows.item, rows.split, strict=True)}
 
 
 def test_tables_are_aligned_with_indices():

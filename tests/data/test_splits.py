@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recsys_lightning.data import rows as rows_module
 from recsys_lightning.data import splits
-from recsys_lightning.data.rows import Rows, noise
+from recsys_lightning.data.rows import Rows, item_noise, noise
 from recsys_lightning.errors import InputError
 from tests.data.memory import interactions, random_interactions
 
@@ -34,6 +34,7 @@ def all_splits(rows, seed=3):
         splits.leave_last_out(rows.user, rows.time, 0.2, 0.2),
         splits.random(rows.user, numbers, 0.1, 0.1),
         splits.official(rows.user, rows.columns["split"], numbers, 0.1),
+        splits.cold_items(rows.item, item_noise(rows, seed), 0.2, 0.2),
     ]
 
 
@@ -119,6 +120,29 @@ def test_random_is_even():
     held = np.bincount(rows.item[labels == TEST], minlength=items)
     expected = users * 0.25
     assert ((held - expected) ** 2 / (expected * 0.75)).sum() < 55  # chi-square, 20 degrees, p ~ 4e-5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([(0.1, 0.1), (0.3, 0.5), (2, 3), (0, 0.25), (0.25, 0), (0, 0), (1, 0.2)]))
+def test_cold_items_hold_out_whole_items(seed, sizes):
+    rows = Rows(random_interactions(seed=seed))
+    rows.sort()
+    rows.keep(rows.item % 3 > 0)  # some items are left without rows
+    labels = splits.cold_items(rows.item, item_noise(rows, seed), *sizes)
+    part = [set(rows.item[labels == label].tolist()) for label in (TRAIN, VAL, TEST)]
+    assert not (part[0] & part[1] or part[0] & part[2] or part[1] & part[2])
+    items = len(set(rows.item.tolist()))
+    expected = [size if size >= 1 else int(size * items + 1e-9) for size in sizes]
+    assert [len(part[1]), len(part[2])] == expected
+
+
+def test_cold_items_are_random_and_leave_some_to_train():
+    rows = sorted_rows([("u", f"i{i}") for i in range(500)])
+    one, other = (splits.cold_items(rows.item, item_noise(rows, seed), 0, 0.2) == TEST for seed in (0, 1))
+    assert one.sum() == other.sum() == 100
+    assert 5 < (one & other).sum() < 40  # 20 by chance
+    with pytest.raises(InputError, match=r"val: 0\.1 and test: 499 leave none of 500 items for train"):
+        splits.cold_items(rows.item, item_noise(rows, 0), 0.1, 499)
 
 
 def test_official_cuts_val_out_of_train_only():

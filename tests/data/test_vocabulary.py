@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recsys_lightning.data.vocabulary import attributes, multi_hot
+from recsys_lightning.data.vocabulary import Attribute, attributes, common, moved, multi_hot
 
 EVERY = np.ones(3, bool)
 
@@ -33,3 +33,20 @@ def test_values_of_unknown_items_are_not_learnt():
 def test_missing_columns_and_empty_columns_make_no_type():
     items = pd.DataFrame({"genres": [[], [], []]})
     assert attributes(items, {"genres": "genre", "absent": "absent"}, EVERY) == {}
+
+
+GENRE = Attribute(("a", "b", "c"), np.array([0, 0, 1, 2]), np.array([0, 2, 2, 1]))
+
+
+def test_common_values_are_counted_among_known_items():
+    assert common(GENRE, EVERY, 1) is not GENRE and common(GENRE, EVERY, 1).values == GENRE.values
+    kept = common(GENRE, EVERY, 2)
+    assert kept.values == ("c",) and kept.item.tolist() == [0, 1] and kept.value.tolist() == [0, 0]
+    assert common(GENRE, np.array([True, False, True]), 2).values == ()
+    assert common(GENRE, EVERY, 3).item.tolist() == []
+
+
+def test_moved_values_lie_in_order_again():
+    found = moved(GENRE, np.array([2, 0, 1]))
+    assert found.values == GENRE.values
+    assert found.item.tolist() == [0, 1, 2, 2] and found.value.tolist() == [2, 1, 0, 2]

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import inspect
+import re
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from recsys_lightning.data.graph_recipe import GraphRecipe
 from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources import SOURCES
@@ -19,6 +25,7 @@ from recsys_lightning.datamodules.datasets import (
     Table,
 )
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from tests.conftest import REPOSITORY
 
 EVERY: dict[type[InteractionsDataModule], dict[str, object]] = {
     MovieTweetings: {"variant": "raw"},
@@ -61,6 +68,21 @@ def test_splits_suit_the_data() -> None:
     assert (LightGCNSplit().recipe.split, LightGCNSplit().recipe.unseen_items) == ("official", "keep")
     assert HetrecLastFM().recipe.split == "random"
     assert MovieTweetings().recipe.split == MovieLens().recipe.split == "global_time"
+
+
+def test_the_graph_of_the_data_readme_is_made_as_it_says(tmp_path: Path) -> None:
+    text = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    [example] = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "graph:" in block]
+    told = yaml.safe_load(example)["data"]
+    assert told["class_path"] == "MovieTweetings"
+    shutil.copytree(REPOSITORY / "data" / "movietweetings", tmp_path / "movietweetings")
+    (tmp_path / told["init_args"]["graph"]["parents"]["genre"]).write_text("value,parent\nHorror,Dark\n")
+    films = MovieTweetings(tmp_path).prepared.items["item_id"]
+    vectors = pa.table({"item_id": films.tolist(), "vector": [[1.0, 2.0]] * len(films)})
+    pq.write_table(vectors, tmp_path / told["init_args"]["graph"]["vectors"])
+    schema = MovieTweetings(tmp_path, graph=GraphRecipe(**told["init_args"]["graph"])).schema
+    assert set(schema.num_nodes) == {"user", "movie", "genre", "actor"} and schema.num_features >= 4
+    assert ("genre", "is_a", "genre") in schema.edge_types and schema.edge_weight == "recency"
 
 
 def test_a_fold_is_that_of_the_source() -> None:

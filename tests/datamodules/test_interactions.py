@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from recsys_lightning.batches import CSR, RankingBatch, Views
+from recsys_lightning.data.graph_recipe import GraphRecipe
 from recsys_lightning.data.loaders import RankingLoader
 from recsys_lightning.data.negatives import InBatch
 from recsys_lightning.data.prepare import Recipe
@@ -199,6 +200,29 @@ def test_held_out_rows_change_nothing_that_training_sees() -> None:
     assert_same_views(one.views, other.views)
     for batch, same in zip(one.train_dataloader(), other.train_dataloader(), strict=True):
         assert all(map(torch.equal, batch, same))
+
+
+def test_the_recipe_of_the_graph_reaches_schema_and_views() -> None:
+    data = module(graph=GraphRecipe(shuffle=1, weight="recency"))
+    assert data.schema.edge_weight == "recency" and data.schema.graph == data.typed_graph.digest
+    assert data.views.graph["user", "rates", "movie"].weight.max() == 1
+    assert data.views_of("train", "val").graph["movie", "rev_rates", "user"].weight.min() > 0
+    assert data.typed_graph.attributes["genre"].values == ("block 0", "block 1", "block 2")
+    bare = module(graph=GraphRecipe(attributes=[]))
+    assert bare.schema.num_nodes == {"user": 60, "movie": 40} == bare.typed_graph.num_nodes
+    assert bare.views.graph.node_types == ["user", "movie"]
+    assert len({module().schema.graph, data.schema.graph, bare.schema.graph}) == 3
+    assert len({module().schema.fingerprint, data.schema.fingerprint, bare.schema.fingerprint}) == 1
+
+
+def test_files_of_the_graph_lie_below_the_data_root(tmp_path: Path) -> None:
+    source = MemorySource()
+    source.root = tmp_path
+    (tmp_path / "tree.csv").write_text("value,parent\nblock 0,any\n")
+    data = InteractionsDataModule(source, RANDOM, graph=GraphRecipe(parents={"genre": "tree.csv"}))
+    assert data.schema.num_nodes["genre"] == 4
+    with pytest.raises(InputError, match=r"no file .*bush\.csv\. Its folder holds: tree\.csv"):
+        InteractionsDataModule(source, RANDOM, graph=GraphRecipe(parents={"genre": "bush.csv"})).schema  # noqa: B018
 
 
 def assert_same_views(one: Views, other: Views) -> None:

@@ -150,9 +150,10 @@ class RecommenderContract:
     def test_penalty_is_a_finite_scalar(self) -> None:
         matrix = self.matrix()
         model = self.build(matrix)
+        state = model.encode(self.views(matrix))
         user, item = torch.tensor([0, 1]), torch.tensor([2, 3])
         for negative in (torch.tensor([[4], [5]]), torch.tensor([4, 5, 6])):
-            penalty = model.penalty(user, item, negative)
+            penalty = model.penalty(state, user, item, negative)
             assert penalty.shape == ()
             assert penalty.isfinite()
             assert penalty >= 0
@@ -188,7 +189,7 @@ class TrainedContract(RecommenderContract):
             positive = model.score(u, model.items(state, item))
             loss = bpr(positive, model.score(u.unsqueeze(1), model.items(state, negative)))
             optimizer.zero_grad()
-            (loss + 1e-4 * model.penalty(user, item, negative)).backward()
+            (loss + 1e-4 * model.penalty(state, user, item, negative)).backward()
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None and parameter.grad.any():
                     untouched.discard(name)

@@ -19,6 +19,6 @@ def test_the_defaults_are_the_dot_product_of_the_state() -> None:
 def test_a_model_without_embeddings_has_no_penalty_and_must_encode() -> None:
     schema, views = blocks(5, 4)
     index = torch.tensor([0, 1])
-    assert Recommender(schema).penalty(index, index, index[:, None]) == 0
+    assert Recommender(schema).penalty(None, index, index, index[:, None]) == 0
     with pytest.raises(NotImplementedError):
         Recommender(schema).encode(views)

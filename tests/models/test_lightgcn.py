@@ -70,3 +70,52 @@ class TestLightGCN(TrainedContract):
     def test_layers_out_of_range(self) -> None:
         with pytest.raises(InputError, match=r"at least 0 layers, and was given -1\."):
             LightGCN(worlds.schema(2, 2), layers=-1)
+
+    def world(self, layers: int) -> tuple[LightGCN, Views, Tensor]:
+        """A model in float64, views, and the dense matrix."""
+        matrix = self.matrix()
+        torch.manual_seed(0)
+        return LightGCN(worlds.schema(*matrix.shape), dim=5, layers=layers).double(), self.views(matrix), matrix
+
+    @pytest.mark.parametrize("layers", [0, 1, 3])
+    def test_weighed_messages_equal_the_dense_form_and_so_do_their_gradients(self, layers: int) -> None:
+        model, views, matrix = self.world(layers)
+        weight = torch.rand(int(matrix.sum()), dtype=torch.float64, requires_grad=True)
+        state = model.encode_weighed(views, {model.rates: weight})
+        user, item = torch.tensor([0, 4, 4]), torch.tensor([2, 2, 7])
+        score = model.score(model.users(state, user), model.items(state, item)).sum() + model.items(state)[3].sum()
+
+        degree = matrix.sum(1, keepdim=True) * matrix.sum(0, keepdim=True)
+        block = torch.zeros(matrix.shape, dtype=torch.float64).index_put(tuple(matrix.nonzero().T), weight)
+        block = block * degree.clamp(min=1).double().rsqrt()
+        total = [u, i] = [model.user, model.item]
+        for _ in range(layers):
+            u, i = block @ i, block.T @ u
+            total = [total[0] + u, total[1] + i]
+        users, items = (table / (layers + 1) for table in total)
+        expected = (users[user] * items[item]).sum() + items[3].sum()
+        torch.testing.assert_close(score, expected, atol=1e-12, rtol=1e-12)
+        if layers:
+            wanted = torch.autograd.grad(expected, weight)[0]
+            torch.testing.assert_close(torch.autograd.grad(score, weight)[0], wanted, atol=1e-12, rtol=1e-12)
+
+    def test_weights_of_one_or_of_other_edge_types_change_nothing(self) -> None:
+        model, views, matrix = self.world(3)
+        plain = model.encode(views)
+        for weight in ({}, {model.rates: torch.ones(int(matrix.sum()), dtype=torch.float64)}):
+            for actual, expected in zip(model.encode_weighed(views, weight), plain, strict=True):
+                torch.testing.assert_close(actual, expected)
+
+    @pytest.mark.parametrize("layers", [0, 1, 3])
+    def test_contributions_are_last_messages_to_the_user(self, layers: int) -> None:
+        model, views, matrix = self.world(layers)
+        state, item = model.encode(views), torch.tensor([0, 9])
+        for user in (4, 3):  # user 3 has nothing
+            own, value, rest = model.contributions(views, state, user, item)
+            assert torch.equal(own, matrix[user].nonzero()[:, 0])
+            torch.testing.assert_close(value.sum(1) + rest, state.item[item] @ state.user[user])
+            torch.testing.assert_close(rest, state.item[item] @ model.user[user] / (layers + 1))
+        own, value, _ = model.contributions(views, state, 4, item)
+        if layers == 1:
+            norm = (matrix[4].sum() * matrix.sum(0)[own]).double().rsqrt()
+            torch.testing.assert_close(value, state.item[item] @ (model.item[own] * norm[:, None] / 2).T)

@@ -69,7 +69,8 @@ def test_weight_decay_is_of_the_embeddings_of_the_batch(tmp_path: Path) -> None:
         task._views = module.views
         task.log = lambda *_, **__: None  # type: ignore[method-assign]
         terms.append(task.training_step(batch, 0))
-    penalty = decayed.recommender.penalty(batch.user, batch.item, batch.negative)
+    state = decayed.recommender.encode(module.views)
+    penalty = decayed.recommender.penalty(state, batch.user, batch.item, batch.negative)
     assert penalty > 0
     torch.testing.assert_close(terms[1] - terms[0], 0.1 * penalty)
 

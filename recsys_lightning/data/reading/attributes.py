@@ -57,7 +57,7 @@ def read_attributes(
     elif table.name.endswith((".parquet", ".pq")):
         frame = pq.read_table(str(table)).to_pandas()
     else:
-        frame = _read_text(table, separator, names, encoding, quoting)
+        frame = read_text(table, separator, names, encoding, quoting)
     rename = {name: _snake(name) for name in frame.columns if name != id_column_name} if rename is None else rename
     require_columns(where, [id_column_name, *rename], list(frame.columns))
     unknown = sorted({*(lists or {}), *numbers} - set(rename.values()))
@@ -122,14 +122,25 @@ def collect(row: pd.Series, word: pd.Series, index: pd.Index) -> pd.Series:
     return pd.Series([words[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)], index=index, dtype=object)
 
 
-def empty(name: str) -> pd.DataFrame:
-    """A table of attributes without rows or columns, for ids of which nothing is known."""
-    return pd.DataFrame(index=pd.Index([], dtype=str, name=name))
-
-
-def _read_text(
-    file: File, separator: str | None, names: Sequence[str] | None, encoding: str, quoting: bool
+def read_text(
+    file: File,
+    separator: str | None = None,
+    names: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    quoting: bool = True,
 ) -> pd.DataFrame:
+    """A text file of columns as a table of texts.
+
+    Args:
+        file: CSV or TSV, plain or gzip.
+        separator: between the columns; None finds it out.
+        names: of the columns of a file without a header line.
+        encoding: of the file.
+        quoting: whether `"` protects separators and line ends.
+
+    Raises:
+        InputError: the file is missing, empty or cannot be read as columns.
+    """
     text = look(file, separator=separator, names=names, encoding=encoding, quoting=quoting)
     require_columns(str(file), [name for name in text.header if text.header.count(name) > 1], text.header)
     try:
@@ -140,6 +151,11 @@ def _read_text(
         raise InputError(f"{file} holds no rows.")
     frame: pd.DataFrame = pa.Table.from_batches(blocks).to_pandas()
     return frame
+
+
+def empty(name: str) -> pd.DataFrame:
+    """A table of attributes without rows or columns, for ids of which nothing is known."""
+    return pd.DataFrame(index=pd.Index([], dtype=str, name=name))
 
 
 def _index(where: str, ids: pd.Series) -> pd.Index:

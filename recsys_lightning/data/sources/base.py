@@ -78,7 +78,9 @@ class Source(ABC):
     item_type: str = "item"
     """Node type of the items in graphs: movie, book, artist ..."""
     attributes: dict[str, str] = {}  # noqa: RUF012  # replaced whole, never changed
-    """Item columns that become graph nodes, with the node type of each, e.g. {"genres": "genre"}."""
+    """Item columns that can become graph nodes, with the node type of each, e.g. {"genres": "genre"}."""
+    on_request: tuple[str, ...] = ()
+    """Node types among them that are no part of the graph unless it is asked for them."""
     variants: ClassVar[dict[str, dict[str, object]]] = {}
     """Data set name -> constructor options, for the catalogue; none means that files must be named first."""
 

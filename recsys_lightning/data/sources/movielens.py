@@ -11,6 +11,7 @@ import pandas as pd
 
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.reading.attributes import collect, empty, read_attributes
+from recsys_lightning.data.reading.checks import require_file
 from recsys_lightning.data.reading.tables import Columns, read_interactions, stack
 from recsys_lightning.data.sources.base import Card, Raw, Source
 from recsys_lightning.errors import InputError
@@ -21,6 +22,7 @@ Fold = Literal["u1", "u2", "u3", "u4", "u5", "ua", "ub"]
 
 _LICENCE = "GroupLens terms: research use, no redistribution, cite the paper, no commercial use without permission"
 _USERS = {"age": "age", "gender": "gender", "occupation": "occupation", "zip": "zip_code"}
+_METADATA = {"directors": "director", "writers": "writer", "keywords": "keyword"}
 # fmt: off
 _GENRES_100K = [
     "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -91,6 +93,8 @@ class MovieLens(Source):
             is read for `1m` too where only its file is there.
         fold: an official split of 100K: `u1` to `u5` are five disjoint test sets of a fifth each, `ua` and `ub` hold
             out ten ratings of each user.
+        metadata: CSV file below the root with more facts of the films: movie_id, directors, writers, keywords (each a
+            list with | between) and runtime in minutes.
     """
 
     name = "movielens"
@@ -105,7 +109,9 @@ class MovieLens(Source):
         "ml-latest-small": {"variant": "latest-small"},
     }
 
-    def __init__(self, root: Path, variant: Variant = "100k", fold: Fold | None = None) -> None:
+    def __init__(
+        self, root: Path, variant: Variant = "100k", fold: Fold | None = None, metadata: str | None = None
+    ) -> None:
         super().__init__(root)
         if variant not in _CARDS:
             raise InputError(f"There is no MovieLens variant {variant!r}; known: {', '.join(_CARDS)}.")
@@ -113,7 +119,10 @@ class MovieLens(Source):
             raise InputError(f"Only 100k has official folds: {', '.join(get_args(Fold))}; not {fold!r} of {variant}.")
         if variant == "1m" and self._only_ordered():
             variant = "1m-ordered"
-        self.variant, self.fold = variant, fold
+        self.variant, self.fold, self.metadata = variant, fold, metadata
+        if metadata is not None:
+            self.attributes = {**type(self).attributes, **_METADATA}
+            self.on_request = ("keyword",)
         self.card = _CARDS[variant]
         self.name = f"ml-{variant}"
         self.folder = f"ml-{variant.removesuffix('-ordered')}"
@@ -123,17 +132,23 @@ class MovieLens(Source):
         return ordered.is_file() and not official.is_file()
 
     def files(self) -> list[Path]:
-        """Ratings (of a fold: train, then test), films and, where there are any, users."""
+        """Ratings (of a fold: train, then test), films and, where there are any, users and metadata."""
+        more = [] if self.metadata is None else [self.root / self.metadata]
+        return [*self._release(), *more]
+
+    def _release(self) -> list[Path]:
         ratings, *others = self.card.files
         parts = [ratings] if self.fold is None else [f"{self.fold}.base", f"{self.fold}.test"]
         return [self.path(name) for name in [*parts, *others]]
 
     def options(self) -> dict[str, object]:
-        """Variant and fold."""
-        return {"variant": self.variant, "fold": self.fold}
+        """Variant, fold and file of metadata."""
+        return {"variant": self.variant, "fold": self.fold, "metadata": self.metadata}
 
     def read(self) -> Raw:
         """Read the release; `title` is `Title (Year)`, and `year` is taken from it."""
+        if self.metadata is not None:
+            require_file(self.root / self.metadata)  # `check` speaks of the folder of the release
         self.check()
         match self.variant:
             case "100k":
@@ -143,10 +158,10 @@ class MovieLens(Source):
             case _:
                 raw = self._1m()
         raw.items["year"] = raw.items["title"].str.extract(r"\((\d{4})\)\s*$", expand=False).astype("float64")
-        return raw
+        return raw if self.metadata is None else replace(raw, items=_joined(raw.items, self.root / self.metadata))
 
     def _100k(self) -> Raw:
-        *ratings, films, people = self.files()
+        *ratings, films, people = self._release()
         names = ("user", "item", "rating", "timestamp")
         columns = Columns(*names)
         parts = [read_interactions(file, columns, separator="\t", names=names) for file in ratings]
@@ -173,7 +188,7 @@ class MovieLens(Source):
         return Raw(parts[0] if self.fold is None else _official(*parts), items, users)
 
     def _1m(self) -> Raw:
-        ratings, films, people = self.files()
+        ratings, films, people = self._release()
         names = ("user", "item", "rating", "timestamp")
         if self.variant == "1m":
             interactions = read_interactions(ratings, Columns(*names), separator="::", names=names)
@@ -201,11 +216,25 @@ class MovieLens(Source):
         return Raw(interactions, items, users)
 
     def _latest(self) -> Raw:
-        ratings, films = self.files()
+        ratings, films = self._release()
         interactions = read_interactions(ratings, Columns("userId", "movieId", "rating", "timestamp"), separator=",")
         items = read_attributes(films, "movieId", separator=",", lists={"genres": "|"})
         known = items["genres"].map(lambda names: [name for name in names if name != "(no genres listed)"])
         return Raw(interactions, items.assign(genres=known), empty("userId"))
+
+
+def _joined(items: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The films with what a file of metadata knows of them; what is known of others is left out."""
+    found = read_attributes(
+        file,
+        "movie_id",
+        rename={name: name for name in (*_METADATA, "runtime")},
+        lists=dict.fromkeys(_METADATA, "|"),
+        numbers=["runtime"],
+        separator=",",
+    ).reindex(items.index)
+    lists = {name: found[name].map(lambda names: names if isinstance(names, list) else []) for name in _METADATA}
+    return items.assign(**lists, runtime=found["runtime"].where(found["runtime"] > 0))  # 0 stands for unknown
 
 
 def _official(train: Interactions, test: Interactions) -> Interactions:

@@ -62,7 +62,8 @@ class MovieTweetings(Source):
         if variant == "raw":
             self.name, self.card = "movietweetings-raw", _RAW
         else:
-            self.attributes |= {"directors": "director", "writers": "writer"}
+            self.attributes |= {"directors": "director", "writers": "writer", "cast": "actor", "countries": "country"}
+            self.on_request = ("actor", "country")
 
     def files(self) -> list[Path]:
         """Ratings and films."""

@@ -52,6 +52,35 @@ def test_fold_is_an_official_split(small: Path) -> None:
     assert [file.name for file in source.files()] == ["u1.base", "u1.test", "u.item", "u.user"]
 
 
+def test_metadata_join_the_films(small: Path) -> None:
+    (small / "more").mkdir()
+    lines = [
+        "movie_id,title,directors,writers,keywords,runtime",
+        '1,Toy Story (1995),John Lasseter,"John Lasseter|Pete Docter|",toy|boy,81.0',
+        "3,Another,,,,0.0",
+        "9,Not here,Somebody,,,90.0",
+    ]
+    (small / "more" / "films.csv").write_text("\n".join(lines))
+    source = MovieLens(small, metadata="more/films.csv")
+    items = source.read().items
+    assert items["title"].tolist() == ["Toy Story (1995)", "unknown", 'Café "X (1996)']  # as MovieLens has them
+    assert items["directors"].tolist() == [["John Lasseter"], [], []]
+    assert items["writers"].tolist() == [["John Lasseter", "Pete Docter"], [], []]
+    assert items["keywords"].tolist() == [["toy", "boy"], [], []]
+    assert items["runtime"].fillna(-1).tolist() == [81, -1, -1]
+    assert set(source.attributes.values()) == {"genre", "director", "writer", "keyword"}
+    assert source.on_request == ("keyword",) and "directors" not in MovieLens(small).attributes
+    assert source.options() != MovieLens(small).options() and len(source.files()) == 4
+
+
+def test_missing_metadata_are_named_with_their_own_folder(small: Path) -> None:
+    with pytest.raises(InputError, match=r"no file .*films\.csv: the folder .*more does not exist"):
+        MovieLens(small, metadata="more/films.csv").read()
+    (small / "films.csv").write_text("movie_id,directors\n1,X\n")
+    with pytest.raises(InputError, match=r"films\.csv has no column 'writers', 'keywords', 'runtime'"):
+        MovieLens(small, metadata="films.csv").read()
+
+
 @pytest.mark.parametrize(("variant", "fold"), [("100k", "u6"), ("1m", "u1"), ("20m", None)])
 def test_unknown_variants_and_folds_are_refused(tmp_path: Path, variant: str, fold: str | None) -> None:
     with pytest.raises(InputError, match=r"known: 100k|Only 100k has official folds"):
@@ -98,6 +127,9 @@ def test_published_counts(real_data: Path) -> None:
     assert fold.split is not None and fold.rating is not None
     assert ((fold.split == 0).sum(), (fold.split == 2).sum()) == (80_000, 20_000)
     assert ((fold.split == 0) & (fold.rating >= 4)).sum() == 44_140
+    joined = MovieLens(real_data, metadata="ml-100k-metadata/movies.csv").read().items
+    known = {name: (joined[name].map(len) > 0).sum() for name in ("directors", "writers", "keywords")}
+    assert known == {"directors": 1_678, "writers": 1_650, "keywords": 1_477}
     ordered = MovieLens(real_data, "1m-ordered").read()
     found = ordered.interactions
     assert (len(found), found.num_users, found.num_items) == (1_000_209, 6_040, 3_706)

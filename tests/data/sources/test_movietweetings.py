@@ -24,7 +24,8 @@ def test_embedded_sample() -> None:
     assert raw.items.loc["1675434", "title"] == "The Intouchables (2011)"
     assert raw.items.loc["1675434", "genres"] == ["Biography", "Comedy", "Drama"]
     distinct = {column: raw.items[column].explode().nunique() for column in source.attributes}
-    assert distinct == {"genres": 21, "directors": 1_305, "writers": 2_258}
+    assert distinct == {"genres": 21, "directors": 1_305, "writers": 2_258, "cast": 19_085, "countries": 65}
+    assert source.on_request == ("actor", "country")
     assert raw.items["runtime"].isna().sum() == 15
 
 

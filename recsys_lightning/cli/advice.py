@@ -1,0 +1,94 @@
+"""What `recsys recommend` and `recsys explain` share: their options, and a model that is ready to be asked."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError, ArgumentParser, Namespace
+from pathlib import Path
+from typing import NamedTuple
+
+from recsys_lightning.batches import CSR
+from recsys_lightning.callbacks.checkpoint import read_checkpoint, usable_checkpoint
+from recsys_lightning.cli.trainer import make_cli
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.errors import InputError
+from recsys_lightning.explain.advisor import Advisor
+from recsys_lightning.explain.catalogue import Catalogue
+from recsys_lightning.schema import TRAIN, VAL
+from recsys_lightning.tasks.ranking import Ranking
+
+
+class Asked(NamedTuple):
+    """A model that can be asked, and the data that it knows."""
+
+    advisor: Advisor
+    data: InteractionsDataModule
+
+
+def read_options(parser: ArgumentParser, words: list[str], verb: str) -> tuple[Namespace, list[str]]:
+    """Options of the verb itself, and all others: those of a configuration.
+
+    Raises:
+        InputError: an option lacks its value, or nobody says for which user.
+    """
+    parser.add_argument("--user")
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--json", action="store_true")
+    try:
+        own, rest = parser.parse_known_args(words)
+    except ArgumentError as error:
+        raise InputError(f"{error.argument_name} is given without a value, or with one too many.") from error
+    if own.user is None:
+        raise InputError(f"Say for whom: recsys {verb} --user ID, an id as the raw data write it.")
+    if not rest:
+        raise InputError(f"Say with what model and data: recsys {verb} --config FILE --ckpt_path FILE --user ID.")
+    return own, rest
+
+
+def ask(options: list[str], checkpoint: str | None, verb: str) -> Asked:
+    """Make model and data as `predict` does, without a run and its folder.
+
+    Args:
+        options: of a configuration.
+        checkpoint: None for a closed form, which is solved here.
+        verb: for messages.
+
+    Raises:
+        InputError: options, data or checkpoint are not right, or a network is to be asked before it was trained.
+    """
+    cli = make_cli(options, run=False)
+    task, data = cli.model, cli.datamodule
+    if not isinstance(task, Ranking):
+        raise InputError(
+            f"`recsys {verb}` asks a recommender, and {type(task).__name__} has none: give --model Ranking."
+        )
+    data.trainer = cli.trainer
+    data.setup("predict")
+    task.schema = data.schema
+    task.build(data.schema)
+    if checkpoint is not None:
+        content = read_checkpoint(usable_checkpoint(Path(checkpoint)))
+        task.on_load_checkpoint(content)
+        task.load_state_dict(content["state_dict"])
+    elif task.needs_training:
+        raise InputError(
+            f"{type(task.recommender).__name__} is trained, so it can be asked by its checkpoint only. Name one: "
+            f"recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt --user ID."
+        )
+    device = cli.trainer.strategy.root_device
+    views = data.views.to(device)
+    model = task.recommender.to(device)
+    model.fit(views)
+    seen = CSR(*(tensor.to(device) for tensor in data.prepared.csr(TRAIN, VAL)))
+    return Asked(Advisor(model, views, catalogue(data), seen), data)
+
+
+def catalogue(data: InteractionsDataModule) -> Catalogue:
+    """Names of everything in the data."""
+    tables = data.prepared
+    return Catalogue(
+        schema=data.schema,
+        users=tables.interactions.user_ids.to_pylist(),
+        items=tables.interactions.item_ids.to_pylist(),
+        titles=tables.items["title"].tolist(),
+        values={kind: attribute.values for kind, attribute in data.typed_graph.attributes.items()},
+    )

@@ -1,0 +1,121 @@
+"""The typed graph as message passing reads it: each relation sorted by target and by source, once for all steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from recsys_lightning.batches import CSR, Views
+from recsys_lightning.models.sparse import transpose
+from recsys_lightning.schema import EdgeType, Schema
+
+
+class Relation(NamedTuple):
+    """The edges of one type, on which messages go from sources to targets. All indices are int32.
+
+    `norm` is w_e / sqrt(d_source d_target), d the sum of the weights w of a node's edges: the symmetric normalisation
+    D^-1/2 A D^-1/2 of this relation.
+    """
+
+    target: CSR  # row: target node, col: its sources
+    source: CSR  # row: source node, col: its targets
+    position: Tensor  # (E,), the place in `target` of each edge of `source`
+    norm: Tensor  # (E,), in the order of `target`
+
+    @property
+    def reverse(self) -> Relation:
+        """The same edges, with messages the other way."""
+        place = torch.empty_like(self.position)
+        place[self.position.long()] = torch.arange(len(place), dtype=place.dtype, device=place.device)
+        return Relation(self.source, self.target, place, self.norm[self.position.long()])
+
+
+def relation(sources: CSR, num_sources: int, weight: Tensor | None = None) -> Relation:
+    """A relation out of the sources of each target.
+
+    Args:
+        sources: rows are targets.
+        num_sources: n.
+        weight: (E,) of each edge, above 0; ones where None.
+    """
+    targets, position = transpose(sources, num_sources)
+    row, col = sources.row, sources.col.long()
+    w = torch.ones(len(col), dtype=torch.float64, device=col.device) if weight is None else weight.double()
+    degrees = [w.new_zeros(len(sources.crow) - 1), w.new_zeros(num_sources)]
+    for degree, index in zip(degrees, (row, col), strict=True):
+        degree.index_add_(0, index, w)
+    norm = w * (degrees[0][row] * degrees[1][col]).rsqrt()
+    forward, backward = (CSR(rows.crow.int(), rows.col.int()) for rows in (sources, targets))
+    return Relation(forward, backward, position.int(), norm.to(torch.get_default_dtype()))
+
+
+def relations(schema: Schema) -> Callable[[Views], dict[EdgeType, Relation]]:
+    """What makes the relations of a data set, by edge type, for `views.derive`; both directions of every edge type.
+
+    Edges between users and items are those of `views.train`, with the graph's weights where it has any; the others are
+    the graph's. A graph of nothing but unweighted users and items is not asked for.
+    """
+    return _builder(schema.item_type, schema.edge_types, tuple(schema.num_nodes.items()), schema.edge_weight != "none")
+
+
+@cache
+def _builder(
+    item_type: str, edge_types: tuple[EdgeType, ...], num_nodes: tuple[tuple[str, int], ...], weighted: bool
+) -> Callable[[Views], dict[EdgeType, Relation]]:
+    sizes = dict(num_nodes)
+
+    def build(views: Views) -> dict[EdgeType, Relation]:
+        found: dict[EdgeType, Relation] = {}
+        for edge_type in edge_types:
+            source, name, target = edge_type
+            if name.startswith("rev_") or source == target:
+                continue
+            if (source, target) == ("user", item_type):
+                back = relation(views.train, views.num_items, views.graph[edge_type].weight if weighted else None)
+            else:
+                back = relation(_rows(views.graph[edge_type].edge_index, sizes[source]), sizes[target])
+            found[edge_type] = back.reverse
+            found[target, f"rev_{name}", source] = back
+        return found
+
+    return build
+
+
+def in_target_order(
+    views: Views, found: Mapping[EdgeType, Relation], weight: Mapping[EdgeType, Tensor]
+) -> dict[EdgeType, Tensor]:
+    """Weights of edges, for both directions of each relation, in the order of its `target`.
+
+    Args:
+        views: the graph.
+        found: its relations.
+        weight: (E,) by edge type, none of them a reverse one: in the order of `views.train` out of users, else of the
+            graph's `edge_index`.
+    """
+    ordered = {}
+    for edge_type, given in weight.items():
+        source, name, target = edge_type
+        if source != "user":
+            given = given[_order(views.graph[edge_type].edge_index)]
+        back = target, f"rev_{name}", source
+        ordered[back] = given
+        ordered[edge_type] = given.index_select(0, found[back].position)
+    return ordered
+
+
+def _rows(edges: Tensor, num_rows: int) -> CSR:
+    """Edges (2, E) as CSR, columns ascending."""
+    row, col = edges
+    crow = torch.cat([row.new_zeros(1), torch.bincount(row, minlength=num_rows).cumsum(0)])
+    return CSR(crow, col[_order(edges)])
+
+
+def _order(edges: Tensor) -> Tensor:
+    """Positions of edges (2, E), sorted by the first node and then the second."""
+    row, col = edges
+    by_col = col.argsort(stable=True)
+    return by_col[row[by_col].argsort(stable=True)]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+import pytest
+import torch
+
+from recsys_lightning.cli.advice import ask, read_options
+from recsys_lightning.errors import InputError
+from recsys_lightning.models import EASE
+
+WORLD = [
+    *("--data", "MovieTweetings", "--data.recipe.split", "random", "--data.recipe.limit_users", "300"),
+    *("--trainer.accelerator", "cpu", "--model", "Ranking"),
+]
+
+
+def parser() -> ArgumentParser:
+    return ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+
+
+def test_options_of_the_verb_are_told_from_those_of_a_configuration() -> None:
+    words = ["--config", "f.yaml", "--user=-7", "--model.k", "[5]", "--json", "--ckpt_path", "best.ckpt"]
+    own, rest = read_options(parser(), words, "recommend")
+    assert (own.user, own.json, own.ckpt_path) == ("-7", True, "best.ckpt")
+    assert rest == ["--config", "f.yaml", "--model.k", "[5]"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "f.yaml"], "Say for whom: recsys explain --user ID"),
+        (["--user", "7"], "Say with what model and data: recsys explain --config FILE"),
+        (["--config", "f.yaml", "--user"], "--user is given without a value"),
+        (["--config", "f.yaml", "--user", "7", "--json=yes"], "--json is given without a value, or with one too many."),
+    ],
+)
+def test_what_is_missing_is_said(words: list[str], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_options(parser(), words, "explain")
+    assert str(error.value).startswith(message)
+
+
+def test_a_closed_form_is_solved_on_the_spot_and_everything_has_its_name() -> None:
+    advisor, data = ask([*WORLD, "--model.recommender", "EASE"], None, "explain")
+    names, tables = advisor.catalogue, data.prepared
+    assert isinstance(advisor.model, EASE) and advisor.model.fitted
+    assert names.users[5] == tables.users["user_id"].iloc[5] and names.titles[7] == tables.items["title"].iloc[7]
+    assert set(names.values) == {"genre", "director", "writer"}
+    assert [len(names.values[kind]) for kind in names.values] == [data.schema.num_nodes[kind] for kind in names.values]
+    assert torch.equal(advisor.views.train.col, tables.csr("train").col)
+    assert torch.equal(advisor.seen.col, tables.csr("train", "val").col)
+
+
+def test_a_network_without_a_checkpoint_is_not_asked() -> None:
+    with pytest.raises(InputError, match=r"^LightGCN is trained, so it can be asked by its checkpoint only\. Name one"):
+        ask([*WORLD, "--model.recommender", "LightGCN"], None, "explain")

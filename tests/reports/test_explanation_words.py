@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from recsys_lightning.explain.explanation import Effect, Fidelity
+from recsys_lightning.reports import explanation_words as words
+from recsys_lightning.reports.explanation import HistoryItem, Path
+from tests.reports.pages import EVIL, USER, effect, explanation, history
+
+
+def test_summary_counts() -> None:
+    assert words.summary(history(), [explanation()]) == (
+        "4 items in the history, 1 recommendation, explained by `exact`."
+    )
+    told = explanation(meaning="Values are parts.")
+    assert words.summary([], [told, told]).endswith("2 recommendations, explained by `exact`. Values are parts.")
+    assert words.summary([], []) == "0 items in the history, 0 recommendations."
+
+
+@pytest.mark.parametrize(
+    ("items", "told"), [(30, ""), (31, "1 older item is not shown."), (1050, "1,020 older items are not shown.")]
+)
+def test_left_out(items: int, told: str) -> None:
+    assert words.left_out([HistoryItem("a", "A")] * items) == told
+
+
+def test_terms_add_up_in_words() -> None:
+    assert words.sum_of_terms(explanation()) == "Score 1.5000 = base 1.2000 + genre 0.4000 - director 0.1000."
+
+
+def test_strongest_effects_of_either_sign() -> None:
+    effects = tuple(effect("a", value) for value in (0.1, -0.9, 0.3, 0.2, 0.4, -0.5))
+    assert [found.value for found in words.strongest(explanation(effects=effects))] == [-0.9, -0.5, 0.4, 0.3, 0.2]
+
+
+def test_shown_effects_hidden_ones_and_the_rest_make_the_score() -> None:
+    effects = tuple(effect("a", value) for value in (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, -0.03))
+    one = explanation(effects=effects, rest=0.25)
+    assert words.remainder(one) == "These add up to 1.5000; 2 weaker edges 0.0200, all else 0.2500."
+    assert words.remainder(explanation()) == "These add up to 0.6250; all else 0.8750."
+    assert words.remainder(explanation(rest=None)) == ""
+
+
+def test_own_items_go_by_their_title_and_other_edges_say_what_they_are() -> None:
+    assert words.effect_name(effect("a", 1.0), USER) == "Alien"
+    other = Effect("has_genre", "r1", "Horror", "Horror", 1.0)
+    assert words.effect_name(other, USER) == "Horror (has genre)"
+
+
+def test_fidelity() -> None:
+    assert words.fidelity_words(explanation()) == (
+        "Tried: without its 5 strongest edges the score goes from 1.5000 to 0.5000, rank 1 becomes 37. "
+        "Without as many random edges of the user it is 1.2500, in the median rank 2.5."
+    )
+    same = words.fidelity_words(explanation(fidelity=Fidelity(1, 1.5, 1, 1.5, 1.0)))
+    assert "its 1 strongest edge the" in same and "still rank 1." in same
+    assert words.fidelity_words(explanation(fidelity=None)) == ""
+    assert "to 0.5000, rank 37." in words.fidelity_words(explanation(rank=None))
+
+
+def test_what_lies_between() -> None:
+    assert words.path_words(Path(USER, "a", ("director", EVIL), "r1", 1.0)) == f"director {EVIL}"
+    assert words.path_words(Path(USER, "a", None, "r1", 1.0)) == "other users"
+
+
+def test_attention_is_in_shares() -> None:
+    assert words.attention_words(explanation()) == ["Alien 75%", f"{EVIL} 25%"]
