@@ -46,6 +46,13 @@ K = 10
 PER_USER = 4
 EXPLANATIONS = 10_000
 COSTS = ("cost", "CPU s", "passes")
+NEEDED = {
+    "exact": Additive,
+    "contrast": Additive,
+    "integrated_gradients": Weighable,
+    "contrast_integrated_gradients": Weighable,
+    "gnn": Weighable,
+}
 Rows = list[tuple[object, ...]]
 
 
@@ -145,6 +152,9 @@ def deletion(advisor: Advisor, names: list[str], pairs: int, gnn_pairs: int, any
                 record(name, case, named(advisor, found, row, int(item), own_only=False), item)
                 if len(found.edges) > 1:
                     record(f"{name}, own items only", case, named(advisor, found, row, int(item), own_only=True), item)
+                    places = named_for(advisor.views, found.edges, int(item)).nonzero()[:, 0]
+                    drawn = torch.randperm(len(places), generator=generator)[:REMOVED].to(item.device)
+                    record("random edges of user and item", case, subset(found.edges, places[drawn]), item)
         for item in case.item:
             drawn = torch.randperm(len(case.own), generator=generator)[:REMOVED]
             record("random edges of the user", case, {kind: case.own[drawn.to(item.device)]}, item)
@@ -232,13 +242,20 @@ def costs(advisor: Advisor) -> Rows:
 
     def explain() -> None:
         fresh.terms(user, item)
+        if isinstance(fresh.model, Influenced):
+            for pair in zip(torch.split(user, 1000), torch.split(item, 1000), strict=True):
+                fresh.model.influences(fresh.state, *pair)
+
+    def explain_with_names() -> None:
+        fresh.terms(user, item)
         fresh.influences(user, item)
 
     sides: dict[str, Callable[[], None]] = {
         "one pass: encode, and all scores": forward,
         "recommendations for all users, as tensors": lists,
         "recommendations for all users, with ids and titles": with_titles,
-        f"{EXPLANATIONS:,} explanations: terms and influences": explain,
+        f"{EXPLANATIONS:,} explanations: terms and influences, as tensors": torch.no_grad()(explain),
+        f"{EXPLANATIONS:,} explanations: terms and influences, with names": explain_with_names,
     }
     taken: dict[str, float] = dict.fromkeys(sides, float("inf"))
     for _ in range(3):
@@ -302,8 +319,7 @@ def main() -> None:
     except InputError as error:
         raise SystemExit(str(error)) from error
     chosen = options.only.split(",") if options.only else list(EXPLAINERS)
-    able = {"exact": Additive, "contrast": Additive, "integrated_gradients": Weighable, "gnn": Weighable}
-    names = [name for name in chosen if isinstance(advisor.model, able.get(name, Recommender))]
+    names = [name for name in chosen if isinstance(advisor.model, NEEDED.get(name, Recommender))]
     data, model = advisor.catalogue.schema, type(advisor.model).__name__
     print(f"# {model} on {data.name}, {data.split}\n")
     print(markdown_table(("parts of the score", "largest difference"), additivity(advisor)), flush=True)

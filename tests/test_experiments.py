@@ -21,6 +21,7 @@ FILES = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.name != "da
 FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", "gini", "novelty", "popularity_lift")
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--model.recommender.dim", "8"]
 GENRES = ["Action", "Comedy", "Drama"]
+EVERYWHERE = {"data", "popularity", "ease", "mf", "lightgcn", "gat", "genre_gat"}
 
 Rows = list[tuple[int, int, int, int]]
 
@@ -150,7 +151,7 @@ def test_it_runs_as_it_lies_there(
     recipe = yaml.safe_load((config.parent / "data.yaml").read_text())["init_args"]["recipe"]
     assert metrics["split"].startswith(f"{recipe['split']}, val {recipe['val']:g}")
 
-    if config.stem in ("ease", "lightgcn"):
+    if config.stem in ("ease", "lightgcn", "genre_gat"):
         predicted = recsys("predict", "--config", config, *options, *checkpoint)
         assert predicted.status == 0, predicted.err
         lists = pd.read_parquet(predicted.last_line)
@@ -158,13 +159,34 @@ def test_it_runs_as_it_lies_there(
         assert lists.groupby("user_id").size().eq(10).all()
         if config.parent.name in ("ml-100k", "ml-1m"):
             assert lists["title"].str.fullmatch(r"Caf\xe9 \d+ \(1995\)").all()
+        if config.stem == "genre_gat":
+            asked = ["--config", config, *options, *checkpoint, "--trainer.accelerator", "cpu"]
+            the_user_is_told_what_was_predicted_and_why(recsys, asked, lists)
+
+
+def the_user_is_told_what_was_predicted_and_why(recsys: Recsys, asked: list[object], lists: pd.DataFrame) -> None:
+    user = lists["user_id"].iloc[0]
+    predicted = lists[lists["user_id"] == user].sort_values("rank")
+    told = recsys("recommend", *asked, "--user", user, "--json")
+    assert told.status == 0, told.err
+    lines = json.loads(told.out)["recommendations"]
+    assert [line["item"] for line in lines] == predicted["item_id"].tolist()
+    assert [line["score"] for line in lines] == pytest.approx(predicted["score"].tolist(), abs=1e-5)
+
+    explained = recsys("explain", *asked, "--user", user, "--item", lines[0]["item"], "--json")
+    assert explained.status == 0, explained.err
+    [why] = json.loads(explained.out)["explanations"]
+    assert why["rank"] == 1 and why["score"] == pytest.approx(lines[0]["score"], abs=1e-5)
+    assert sum(why["terms"].values()) == pytest.approx(why["score"], abs=1e-5)
+    assert sum(effect["value"] for effect in why["effects"]) + why["rest"] == pytest.approx(why["score"], abs=1e-5)
+    assert set(why["influences"]) == set(why["terms"]) - {"base"}
 
 
 def test_every_data_set_has_its_experiments() -> None:
     folders = {path.parent for path in EXPERIMENTS.glob("*/*.yaml")}
     assert {folder.name for folder in folders} == {*SMALL_DATA, "movietweetings"}
     for folder in folders:
-        assert {path.stem for path in folder.glob("*.yaml")} >= {"data", "popularity", "ease", "mf", "lightgcn"}
+        assert {path.stem for path in folder.glob("*.yaml")} >= EVERYWHERE
 
 
 @pytest.mark.parametrize("config", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -1,9 +1,9 @@
-"""What an evaluation must guarantee (G5, G7, G10, G14, G15), seen from outside: data in, figures out."""
+"""What an evaluation must guarantee (G5, G6, G7, G10, G14, G15), seen from outside: data in, figures out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,18 +15,23 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
+from recsys_lightning.batches import PairBatch
 from recsys_lightning.callbacks.checkpoint import read_checkpoint
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.data.audit import future
+from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
 from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
 from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.sources import Table
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
-from recsys_lightning.models import EASE, GFCF, MF, ItemKNN, LightGCN, Recommender
+from recsys_lightning.losses import Loss, bpr
+from recsys_lightning.models import EASE, GAT, GFCF, MF, GenreGAT, ItemKNN, LightGCN, Recommender
 from recsys_lightning.models import Popularity as PopularityModel
-from recsys_lightning.schema import Schema
+from recsys_lightning.models.profiles import interactions, own_items, profile
+from recsys_lightning.models.relations import relations
+from recsys_lightning.schema import SPLITS, Schema
 from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import Memory, random_interactions
 from tests.tasks.test_base import trainer
@@ -38,6 +43,9 @@ MODELS: dict[str, Callable[[Schema], Recommender]] = {
     "GFCF": partial(GFCF, factors=8),
     "MF": partial(MF, dim=8),
     "LightGCN": partial(LightGCN, dim=8, layers=2),
+    "GAT": partial(GAT, dim=8),
+    "GenreGAT": partial(GenreGAT, dim=8, heads=2),
+    "GenreGAT-sampled": partial(GenreGAT, dim=8, heads=2, gate="learned", fan_out=[5, 3]),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
 
@@ -132,13 +140,26 @@ def test_g7_a_random_split_lets_it_in_and_the_report_says_so(tmp_path: Path, nam
 # G5 and G10: what is held out
 
 
-def held_out(keep: Callable[[np.ndarray], np.ndarray], seed: int = 0, **options: object) -> InteractionsDataModule:
-    """Five hundred rows, a fifth of them val and a fifth test, of which only some of the test rows are there."""
+def held_out(
+    keep: Callable[[np.ndarray], np.ndarray], seed: int = 0, split: str = "test", **options: object
+) -> InteractionsDataModule:
+    """Five hundred rows, a fifth of them val and a fifth test, of which only some of those of one split are there."""
     rows = random_interactions()
     label = np.array([0, 0, 0, 1, 2], np.int8)[np.random.default_rng(seed).permutation(len(rows)) % 5]
-    chosen = (label != 2) | keep(np.arange(len(rows)))
-    source = Memory(replace(rows, split=label).take(chosen), variant=f"held out {seed} {chosen.sum()}")
+    chosen = (label != SPLITS.index(split)) | keep(np.arange(len(rows)))
+    number = np.arange(rows.num_items)
+    genres = [[f"genre {item % 4}", f"genre {item % 3}"] for item in number]
+    items = pd.DataFrame({"genres": genres, "year": np.where(number % 7, 1980.0 + number, np.nan)})
+    items.index = rows.item_ids.to_pandas()
+    source = Memory(replace(rows, split=label).take(chosen), items, variant=f"held out {seed} {split} {chosen.sum()}")
     return InteractionsDataModule(source, Recipe(split="official"), batch_size=64, **options)  # type: ignore[arg-type]
+
+
+GRAPHS = {
+    "plain": PLAIN,
+    "ratings and features": GraphRecipe(weight="rating", features=["year"]),
+    "times, common values": GraphRecipe(weight="recency", half_life=5.0, min_items=8),
+}
 
 
 def all_rows(number: np.ndarray) -> np.ndarray:
@@ -149,7 +170,29 @@ def every_third(number: np.ndarray) -> np.ndarray:
     return number % 3 == 0
 
 
+def graph_parts(data: InteractionsDataModule) -> list[Tensor]:
+    """All that models read off the graph that training sees."""
+    schema, views = data.schema, data.views_of("train")
+    weighted, graph = interactions(schema), views.graph
+    found: list[object] = list(views.derive(relations(schema)).values())
+    found.append(views.derive(own_items(weighted)))
+    for kind, size in schema.num_nodes.items():
+        if kind not in ("user", "movie"):
+            found.append(views.derive(profile(("movie", f"has_{kind}", kind), size, weighted)))
+    found += [list(store.values()) for store in graph.stores]
+    return list(tensors(found))
+
+
+def tensors(parts: object) -> Iterator[Tensor]:
+    if isinstance(parts, Tensor):
+        yield parts
+    elif isinstance(parts, list | tuple):
+        for part in parts:
+            yield from tensors(part)
+
+
 def scores(task: Ranking, data: InteractionsDataModule) -> Tensor:
+    task.eval()  # Lightning leaves it in training
     with torch.no_grad():
         state = task.recommender.encode(data.views_of("train"))
         return task.recommender.score_all(task.recommender.users(state, torch.arange(data.schema.num_users)), state)
@@ -174,6 +217,69 @@ def test_g5_a_train_row_does_change_the_scores(tmp_path: Path) -> None:
     assert found[0].shape == found[1].shape and not torch.equal(*found)
 
 
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=list(GRAPHS))
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_g5_the_graph_of_train_is_the_same_whatever_is_held_out(split: str, graph: GraphRecipe) -> None:
+    whole, fewer = (held_out(keep, split=split, graph=graph) for keep in (all_rows, every_third))
+    assert whole.prepared.mask(split).sum() > 2 * fewer.prepared.mask(split).sum() > 0
+    assert whole.schema.fingerprint != fewer.schema.fingerprint
+    assert replace(whole.schema, fingerprint="") == replace(fewer.schema, fingerprint="")
+    parts, others = graph_parts(whole), graph_parts(fewer)
+    assert len(parts) == len(others) > 30
+    assert all(map(torch.equal, parts, others))
+    other_train = graph_parts(held_out(all_rows, seed=1, graph=graph))
+    assert not all(map(torch.equal, parts, other_train))
+
+
+@pytest.mark.parametrize("graph", list(GRAPHS.values())[1:], ids=list(GRAPHS)[1:])
+def test_g5_no_score_depends_on_a_test_row_through_weights_and_features(tmp_path: Path, graph: GraphRecipe) -> None:
+    data = [held_out(keep, graph=graph) for keep in (all_rows, every_third)]
+    tasks = [run(tmp_path / str(n), MODELS["GenreGAT"], module) for n, module in enumerate(data)]
+    assert torch.equal(scores(tasks[0], data[0]), scores(tasks[1], data[1]))
+
+
+# G6: the target is never among what predicts it
+
+
+class Seen(Loss):
+    """Keeps the scores of the positives and the batches that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positive: list[Tensor] = []
+        self.batch: list[PairBatch] = []
+
+    def forward(self, positive: Tensor, negative: Tensor, batch: PairBatch) -> Tensor:
+        self.positive.append(positive.detach())
+        self.batch.append(batch)
+        return bpr(positive, negative)
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=list(GRAPHS))
+def test_g6_a_pair_is_trained_on_as_if_the_user_had_not_the_item(graph: GraphRecipe) -> None:
+    data, seen = held_out(all_rows, graph=graph), Seen()
+    task = Ranking(partial(GenreGAT, dim=8, layers=0), seen)  # message passing is as LightGCN's, and knows the pair
+    torch.manual_seed(0)
+    task.build(data.schema)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    for parameter in task.parameters():
+        torch.nn.init.normal_(parameter)
+    views = task._views = data.views_of("train")
+    task.training_step(next(iter(data.pair_loader(Uniform()))), 0)
+    [batch], [found] = seen.batch, seen.positive
+    row, model = views.train.row, task.recommender
+    single = views.train.degree == 1  # such users would be left with nothing, not even an embedding
+    assert len(found) == 64 and not single[batch.user].any()
+    with torch.no_grad():
+        state = model.encode(views)
+        asked = model.score(model.users(state, batch.user), model.items(state, batch.item))
+        for user, item, trained in zip(batch.user, batch.item, found, strict=True):
+            before = model.encode(views.without(((row == user) & (views.train.col == item)).nonzero()[:, 0]))
+            honest = model.score(model.users(before, user[None]), model.items(before, item[None]))
+            torch.testing.assert_close(trained[None], honest, atol=1e-4, rtol=1e-4)
+    assert (found - asked).abs().median() > 0.01
+
+
 @pytest.mark.parametrize("sampler", [Uniform(2), Popularity(2), InBatch()], ids=lambda sampler: type(sampler).__name__)
 def test_g10_negatives_do_not_depend_on_the_test_rows(sampler: NegativeSampler) -> None:
     drawn = []
@@ -182,6 +288,20 @@ def test_g10_negatives_do_not_depend_on_the_test_rows(sampler: NegativeSampler) 
         drawn.append([tensor for batch in loader for tensor in batch])
     assert len(drawn[0]) == len(drawn[1]) > 5
     assert all(map(torch.equal, *drawn))
+
+
+@pytest.mark.parametrize("sampler", [Uniform, Popularity, InBatch])
+def test_g10_negatives_depend_neither_on_the_graph_nor_on_the_neighbours_drawn(
+    tmp_path: Path, sampler: Callable[[], NegativeSampler]
+) -> None:
+    streams = []
+    for number, (name, graph) in enumerate([("MF", PLAIN), ("GenreGAT-sampled", GRAPHS["ratings and features"])]):
+        seen = Seen()
+        task = Ranking(MODELS[name], seen, sampler(), k=[10])
+        trainer(tmp_path / str(number), max_epochs=2).fit(task, held_out(all_rows, graph=graph))
+        streams.append([tensor for batch in seen.batch for tensor in batch])
+    assert len(streams[0]) == len(streams[1]) > 20
+    assert all(map(torch.equal, *streams))
 
 
 def test_g10_held_out_items_are_drawn_as_often_as_any_other() -> None:
@@ -238,6 +358,18 @@ def test_g14_one_edge_makes_other_data(tmp_path: Path, change: Callable[[pd.Data
     assert own in str(caught.value) and other in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ratings and features", "times, common values"])
+def test_g14_another_graph_of_the_same_rows_is_other_data_for_who_reads_it(tmp_path: Path, name: str) -> None:
+    own, other = held_out(all_rows), held_out(all_rows, graph=GRAPHS[name])
+    assert own.schema.fingerprint == other.schema.fingerprint
+    task = run(tmp_path, MODELS["GenreGAT"], own)
+    task.trainer.save_checkpoint(tmp_path / "own.ckpt")
+    assert read_checkpoint(tmp_path / "own.ckpt")["schema"]["graph"] == own.schema.graph
+    with pytest.raises(InputError, match=r"data\.graph") as caught:
+        trainer(tmp_path / "other").test(Ranking(MODELS["GenreGAT"]), other, ckpt_path=tmp_path / "own.ckpt")
+    assert own.schema.graph in str(caught.value) and other.schema.graph in str(caught.value)
+
+
 def test_g14_the_fingerprint_is_in_schema_checkpoint_and_report(tmp_path: Path) -> None:
     data = table()
     task = run(tmp_path, MODELS["MF"], data)
@@ -258,10 +390,11 @@ def test_g14_the_order_of_rows_is_no_fact() -> None:
 
 @every_model
 def test_g15_the_same_seed_gives_the_same_numbers(tmp_path: Path, model: Callable[[Schema], Recommender]) -> None:
-    first, second = (run(tmp_path / name, model, table()) for name in ("first", "second"))
+    data = partial(held_out, all_rows, graph=GRAPHS["ratings and features"])
+    first, second = (run(tmp_path / name, model, data()) for name in ("first", "second"))
     assert first.results == pytest.approx(second.results, abs=0, nan_ok=True)
     assert all(map(torch.equal, first.recommender.state_dict().values(), second.recommender.state_dict().values()))
-    assert torch.equal(scores(first, table()), scores(second, table()))
+    assert torch.equal(scores(first, data()), scores(second, data()))
 
 
 @pytest.mark.parametrize("name", ["MF", "LightGCN"])

@@ -82,7 +82,8 @@ class MemorySource(Source):
         )
         genres = [[f"block {item % num_blocks}"] for item in range(num_items)]
         titles = [f"Movie {item}" for item in range(num_items)]
-        table = pd.DataFrame({"title": titles, "genres": genres}, index=items)
+        lengths = [float(80 + item) for item in range(num_items)]
+        table = pd.DataFrame({"title": titles, "genres": genres, "length": lengths}, index=items)
         return Raw(interactions, table, pd.DataFrame(index=interactions.user_ids.to_pylist()))
 
 

@@ -24,9 +24,11 @@ recsys explain: why a model recommends what it recommends
   --item ID          of what; the user's ten best items without
   --explainer NAME   what to find the reasons with:
                        exact                 the parts that the score is the sum of, where the model has such parts
-                       contrast              those parts, less what the items ranked 11 to 20 get from them
+                       contrast              those parts, less what the items ranked 11 to 20 get
                        occlusion             how far the score falls when one edge is really taken away; any model
                        integrated_gradients  what each edge adds while all of them gain weight from 0 to 1
+                       contrast_integrated_gradients
+                                             the same, less what the items ranked 11 to 20 get
                        gnn                   PyG's GNNExplainer: the fewest edges that keep the score
                      without: exact where the model allows it, else occlusion
   --fidelity         measure: rank and score without the five strongest reasons, and without five random ones

@@ -40,7 +40,8 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --ckpt_path FILE          the checkpoint to {ckpt}
   --data NAME               the data set; --data.help NAME lists its options
   --data.root FOLDER        where raw data lie, instead of data/ or RECSYS_DATA
-  --data.recipe.split NAME  global_time, leave_last_out, random or official
+  --data.recipe.split NAME  global_time, leave_last_out, random, official or cold_items
+  --data.graph.attributes   node types of the graph, e.g. [genre]; [] for none, unset for the data set's own
   --model Ranking           the task; --model.help Ranking lists its options
   --model.recommender NAME  the network; --model Ranking --model.recommender.help NAME lists its options
   --trainer.max_epochs N, --trainer.devices N, --trainer.logger WandbLogger, ... as in Lightning's Trainer
@@ -223,6 +224,8 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # it tells of a default that our checkpoints do not use, at every epoch
+    logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
     tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     tips.addFilter(lambda record: "Tip:" not in record.getMessage() and "TPU" not in record.getMessage())
 

@@ -27,6 +27,7 @@ EXPLAINERS: dict[str, Callable[[], Explainer]] = {
     "contrast": Contrast,
     "occlusion": Occlusion,
     "integrated_gradients": IntegratedGradients,
+    "contrast_integrated_gradients": lambda: Contrast(IntegratedGradients(steps=4)),
     "gnn": GNN,
 }
 
@@ -158,7 +159,8 @@ class Advisor:
             return [{} for _ in item]
         name = self.catalogue.value
         found = [parts.influences(self.model.influences(self.state, *pair), name) for pair in self._blocks(user, item)]
-        return [influence for block in found for influence in block]
+        none: list[dict[str, Influence]] = [{} for _ in item]  # of a graph without attributes
+        return [influence for block in found for influence in block] or none
 
     @torch.no_grad()
     def _explanations(

@@ -29,7 +29,7 @@ class Effects(NamedTuple):
 class Explainer:
     """Finds out what edges do for a user's scores. A subclass says by what measure."""
 
-    name: ClassVar[str]
+    name: str
     """By which it is chosen."""
     meaning: ClassVar[str]
     """What its numbers mean, in a sentence."""
@@ -110,6 +110,8 @@ class Contrast(Explainer):
     def __init__(self, inner: Explainer | None = None) -> None:
         self.inner = inner or Exact()
         self.attributes = self.inner.attributes
+        if inner is not None:
+            self.name = f"contrast_{inner.name}"
 
     def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
         """Those of the item, less the mean of those of its rivals; small catalogues may have none."""

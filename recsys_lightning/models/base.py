@@ -34,6 +34,9 @@ class Recommender(nn.Module):
     closed_form: ClassVar[bool] = False
     """True for a model that `fit` solves: it is not trained and needs no checkpoint."""
 
+    reads_graph: ClassVar[bool] = False
+    """True for a model of `views.graph`: a checkpoint of it is good for data of the same graph only."""
+
     def __init__(self, schema: Schema) -> None:
         super().__init__()
         self.num_users = schema.num_users
@@ -94,6 +97,15 @@ class Recommender(nn.Module):
         The papers' weight decay: only the batch's rows shrink. Zero for models without such embeddings.
         """
         return torch.zeros((), device=user.device)
+
+    def estimate_memory(self, views: Views, batch_size: int) -> dict[str, int] | None:
+        """Bytes that training takes by part, and in `total`; None where a model does not say.
+
+        Args:
+            views: the graph.
+            batch_size: positives of a step.
+        """
+        return None
 
     def fit(self, views: Views) -> None:
         """Solve a closed-form model from the visible rows. Trained models have nothing to do here."""

@@ -12,7 +12,7 @@ from recsys_lightning.batches import CSR, PairBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.attention import attend, coefficients, logits, logits_v2, mix, rows
 from recsys_lightning.models.base import Embeddings, Recommender
-from recsys_lightning.models.relations import Relation, in_target_order, relation, relations
+from recsys_lightning.models.relations import Relation, in_target_order, node_key, relation, relations
 from recsys_lightning.schema import EdgeType, Schema
 
 Scoring: TypeAlias = Literal["gat", "gatv2"]
@@ -114,6 +114,8 @@ class GAT(Recommender):
         InputError: an argument is out of its range.
     """
 
+    reads_graph = True
+
     def __init__(
         self, schema: Schema, dim: int = 64, heads: int = 4, scoring: Scoring = "gat", dropout: float = 0.0
     ) -> None:
@@ -130,10 +132,10 @@ class GAT(Recommender):
         self.edge_types = {"-".join(edge_type).replace(".", "_"): edge_type for edge_type in _into_pairs(schema)}
         sources = {source: schema.num_nodes[source] for source, _, _ in self.edge_types.values()}
         sizes = {"user": self.num_users, self.item_type: self.num_items, **sources}
-        self.nodes = nn.ParameterDict({kind: torch.empty(size, dim) for kind, size in sizes.items()})
+        self.nodes = nn.ParameterDict({node_key(kind): torch.empty(size, dim) for kind, size in sizes.items()})
         for table in self.nodes.values():
             nn.init.normal_(table, std=0.1)
-        self.bias = nn.ParameterDict({kind: torch.zeros(dim) for kind in ("user", self.item_type)})
+        self.bias = nn.ParameterDict({node_key(kind): torch.zeros(dim) for kind in ("user", self.item_type)})
         self.attentions = nn.ModuleDict({key: SCORINGS[scoring](dim, heads) for key in self.edge_types})
 
     def encode(self, views: Views) -> Embeddings:
@@ -158,9 +160,13 @@ class GAT(Recommender):
         """
         found = views.derive(self.relations)
         ordered = in_target_order(views, found, weight)
-        parts = {kind: [self.bias[kind]] for kind in ("user", self.item_type)}
+        parts = {kind: [self.bias[node_key(kind)]] for kind in ("user", self.item_type)}
         for edge_type, attention in self._listening():
-            source, target, edges = self.nodes[edge_type[0]], self.nodes[edge_type[2]], found[edge_type]
+            source, target, edges = (
+                self.nodes[node_key(edge_type[0])],
+                self.nodes[node_key(edge_type[2])],
+                found[edge_type],
+            )
             alpha = attention.coefficients(source, target, edges)
             if edge_type in ordered:
                 alpha = alpha * ordered[edge_type][:, None]
@@ -173,7 +179,7 @@ class GAT(Recommender):
         return [
             {
                 (source, name, target): attention.coefficients(
-                    self.nodes[source], self.nodes[target], found[source, name, target]
+                    self.nodes[node_key(source)], self.nodes[node_key(target)], found[source, name, target]
                 )
                 for (source, name, target), attention in self._listening()
             }
@@ -190,15 +196,15 @@ class GAT(Recommender):
         own = views.train.col[int(views.train.crow[user]) : int(views.train.crow[user + 1])]
         attention = next(attention for edge_type, attention in self._listening() if edge_type[2] == "user")
         star = relation(CSR(own.new_tensor([0, len(own)]), torch.arange(len(own), device=own.device)), len(own))
-        source, target = self.nodes[self.item_type][own], self.items(state, item)
-        alpha = attention.coefficients(source, self.nodes["user"][user][None], star)
+        source, target = self.nodes[node_key(self.item_type)][own], self.items(state, item)
+        alpha = attention.coefficients(source, self.nodes[node_key("user")][user][None], star)
         passed = attention.lin_src(source) * alpha.repeat_interleave(source.shape[1] // alpha.shape[1], 1)
-        return own, target @ passed.T, target @ self.bias["user"]
+        return own, target @ passed.T, target @ self.bias[node_key("user")]
 
     def penalty(self, state: Embeddings, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings x that a batch touches, divided by B; a scalar."""
         items = torch.cat([item, negative.flatten()])
-        touched = self.nodes["user"][user], self.nodes[self.item_type][items]
+        touched = self.nodes[node_key("user")][user], self.nodes[node_key(self.item_type)][items]
         return torch.stack([part.square().sum() for part in touched]).sum() / (2 * len(user))
 
     def _listening(self) -> Iterator[tuple[EdgeType, Attention | AttentionV2]]:
@@ -207,19 +213,19 @@ class GAT(Recommender):
 
     def _hear(self, kind: str, found: Mapping[EdgeType, Relation], chosen: Tensor | None = None) -> Tensor:
         """The z of all nodes of a type (n, D), or of the chosen ones (N,)."""
-        target = self.nodes[kind] if chosen is None else self.nodes[kind][chosen]
-        total: Tensor = self.bias[kind].expand_as(target)
+        target = self.nodes[node_key(kind)] if chosen is None else self.nodes[node_key(kind)][chosen]
+        total: Tensor = self.bias[node_key(kind)].expand_as(target)
         for edge_type, attention in self._listening():
             if edge_type[2] == kind:
                 edges = found[edge_type] if chosen is None else rows(found[edge_type], chosen)
                 total = total + attention(
-                    self.nodes[edge_type[0]], target, edges, self.dropout if self.training else 0.0
+                    self.nodes[node_key(edge_type[0])], target, edges, self.dropout if self.training else 0.0
                 )
         return total
 
     def _hear_some(self, kind: str, found: Mapping[EdgeType, Relation], wanted: Tensor) -> Tensor:
         """The z of a type (n, D) in which only the wanted rows count."""
-        size = len(self.nodes[kind])
+        size = len(self.nodes[node_key(kind)])
         chosen = wanted.unique()  # type: ignore[no-untyped-call]
         if 4 * len(chosen) > 3 * size:  # picking out their edges would take what it saves
             return self._hear(kind, found)

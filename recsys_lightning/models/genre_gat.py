@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from recsys_lightning.batches import PairBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.attribute_term import CAP, AttributeTerm, Gate
 from recsys_lightning.models.base import Recommender
+from recsys_lightning.models.footprint import Footprint
 from recsys_lightning.models.listening import Scoring
-from recsys_lightning.models.messages import Messages, Nodes
+from recsys_lightning.models.messages import Messages, Nodes, take
 from recsys_lightning.models.neighbours import sample
 from recsys_lightning.models.profiles import Own, Profile, ancestors, interactions, own_items, profile
-from recsys_lightning.models.relations import in_target_order, relations
+from recsys_lightning.models.relations import in_target_order, node_key, relations
 from recsys_lightning.models.sparse import pool
 from recsys_lightning.schema import EdgeType, Schema
 
@@ -68,6 +69,8 @@ class GenreGAT(Recommender):
         InputError: an argument is out of its range.
     """
 
+    reads_graph = True
+
     def __init__(
         self,
         schema: Schema,
@@ -88,8 +91,16 @@ class GenreGAT(Recommender):
                 f"GenreGAT needs layers from 0, a dropout from 0 to less than 1 and a genre_weight between 0 and "
                 f"{CAP}, and was given {layers}, {dropout} and {genre_weight}."
             )
-        if fan_out is not None and len(fan_out) != layers:
-            raise InputError(f"GenreGAT needs a fan_out for each of its {layers} layers, and was given {fan_out}.")
+        if attention not in get_args(Scoring) or gate not in get_args(Gate):
+            raise InputError(
+                f"GenreGAT knows the attentions {', '.join(get_args(Scoring))} and the gates "
+                f"{', '.join(get_args(Gate))}, and was given {attention!r} and {gate!r}."
+            )
+        if fan_out is not None and (len(fan_out) != layers or any(size < 1 and size != -1 for size in fan_out)):
+            raise InputError(
+                f"GenreGAT needs a fan_out for each of its {layers} layers, from 1 or -1 for all neighbours, and was "
+                f"given {list(fan_out)}."
+            )
         self.item_type = schema.item_type
         self.dim = dim
         self.layers = layers
@@ -98,14 +109,15 @@ class GenreGAT(Recommender):
         has = {kind: (item, name, kind) for item, name, kind in passing if item == self.item_type and kind != "user"}
         self.kinds = tuple(has)
         tables = {kind: torch.empty(schema.num_nodes[kind], dim) for kind in ("user", self.item_type, *self.kinds)}
-        self.nodes = nn.ParameterDict(tables)
+        self.nodes = nn.ParameterDict({node_key(kind): table for kind, table in tables.items()})
         for table in self.nodes.values():
             nn.init.normal_(table, std=0.1)
         self.features = nn.Linear(schema.num_features, dim, bias=False) if schema.num_features else None
         if self.features is not None:
             nn.init.zeros_(self.features.weight)
         self.messages = Messages(schema, dim, heads, layers, attention, dropout)
-        self.terms_of = nn.ModuleDict({kind: AttributeTerm(dim, gate, genre_weight) for kind in self.kinds})
+        terms = {node_key(kind): AttributeTerm(dim, gate, genre_weight) for kind in self.kinds}
+        self.terms_of = nn.ModuleDict(terms)
         weighted = interactions(schema)
         self.relations = relations(schema)
         self.own = own_items(weighted)
@@ -115,6 +127,20 @@ class GenreGAT(Recommender):
             for kind, name, parent in schema.edge_types
             if kind == parent
         }
+
+    def estimate_memory(self, views: Views, batch_size: int) -> dict[str, int]:
+        """Bytes of `parameters` with gradients and Adam's moments, of the `graph`, of `activations`, and in `total`.
+
+        A fan-out bounds what messages take of the activations. The data set, and what a loss makes of negatives that
+        a batch shares, come on top.
+        """
+        edges = {
+            kind: len(views.train.col) if "user" in kind else views.graph[kind].num_edges
+            for kind in self.messages.edge_types.values()
+        }
+        nodes = {kind: len(self.nodes[node_key(kind)]) for kind in (*self.messages.pair, *self.kinds)}
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return Footprint.of(self.messages, self.dim, nodes, edges, self.fan_out, parameters).parts(batch_size)
 
     # Message passing
 
@@ -165,7 +191,7 @@ class GenreGAT(Recommender):
 
     def _inputs(self, views: Views) -> dict[str, Tensor]:
         """x^0 of all nodes, (n, D)."""
-        x = dict(self.nodes.items())
+        x = {kind: self.nodes[node_key(kind)] for kind in ("user", self.item_type, *self.kinds)}
         for kind, degree in (("user", views.train.degree), (self.item_type, views.popularity)):
             x[kind] = x[kind] * (degree > 0)[:, None]
         if self.features is not None:
@@ -188,18 +214,17 @@ class GenreGAT(Recommender):
         """What z and the nodes make; `factors` weigh edges as in `encode_weighed`."""
         factors = factors or {}
         own, profiles = views.derive(self.own), {kind: views.derive(self.profiles[kind]) for kind in self.kinds}
-        means = [found.mean(x[kind], factors.get(found.edge_type)) for kind, found in profiles.items()]
+        means = [found.mean(x[kind], factors.get(found.heard)) for kind, found in profiles.items()]
         factor = factors.get((self.item_type, "rev_rates", "user"))
         tastes = [own.mean(mean, user, factor) for mean in means]
-        activity = _take(own.activity, user)
-        terms = cast(Mapping[str, AttributeTerm], self.terms_of)
-        weights = [terms[kind].weight(activity, _take(found.diversity, user)) for kind, found in profiles.items()]
+        activity = take(own.activity, user)
+        weights = [self._term(kind).weight(activity, take(found.diversity, user)) for kind, found in profiles.items()]
         nothing = z["user"].new_zeros(len(z["user"]), 0)
         return Encoded(
             user=z["user"],
             taste=torch.stack(tastes, 1) if tastes else nothing[..., None].expand(-1, -1, self.dim),
             weight=torch.stack(weights, 1).to(nothing) if weights else nothing,
-            item=torch.cat([z[self.item_type], *(_take(mean, item) for mean in means)], 1),
+            item=torch.cat([z[self.item_type], *(take(mean, item) for mean in means)], 1),
             own=own,
             profiles=profiles,
             values={kind: x[kind] for kind in self.kinds},
@@ -217,7 +242,7 @@ class GenreGAT(Recommender):
     def users_without(self, state: Encoded, user: Tensor, item: Tensor) -> Tensor:
         """The same, with q the mean over the user's items but one: (B,), (B,) -> (B, D (1 + K))."""
         at = _locate(state.user_id, user)
-        taste, mean = state.taste[at], self.items(state, item)[:, self.dim :].unflatten(1, (len(self.kinds), self.dim))
+        taste, mean = state.taste[at], _split(self.items(state, item)[:, self.dim :], self.dim)
         weight, total = (part[:, None, None].to(taste) for part in state.own.weights(user, item))
         left = total - weight
         others = (total * taste - weight * mean) / torch.where(left > 1e-6, left, 1.0)
@@ -230,7 +255,7 @@ class GenreGAT(Recommender):
     def terms(self, state: Encoded, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         """`base`, and the term of each kind: (B,), (B,) -> (B,) each."""
         products = self.users(state, user) * self.items(state, item)
-        parts = products.unflatten(1, (-1, self.dim)).sum(-1)
+        parts = _split(products, self.dim).sum(-1)
         return dict(zip(("base", *self.kinds), parts.T, strict=True))
 
     def penalty(self, state: Encoded, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
@@ -242,16 +267,18 @@ class GenreGAT(Recommender):
         items = torch.cat([item, negative.flatten()])
         free = (
             self.nodes["user"][user],
-            self.nodes[self.item_type][items],
+            self.nodes[node_key(self.item_type)][items],
             self.items(state, items)[:, self.dim :],
             self.users(state, user)[:, self.dim :],
         )
         return torch.stack([part.square().sum() for part in free]).sum() / (2 * len(user)) + self.messages.penalty()
 
     def _side(self, state: Encoded, at: Tensor, taste: Tensor) -> Tensor:
-        terms = cast(Mapping[str, AttributeTerm], self.terms_of)
-        parts = [terms[kind](taste[:, column], state.weight[at, column]) for column, kind in enumerate(self.kinds)]
+        parts = [self._term(kind)(taste[:, column], state.weight[at, column]) for column, kind in enumerate(self.kinds)]
         return torch.cat([state.user[at], *parts], 1)
+
+    def _term(self, kind: str) -> AttributeTerm:
+        return cast(AttributeTerm, self.terms_of[node_key(kind)])
 
     # What explains a score
 
@@ -273,7 +300,7 @@ class GenreGAT(Recommender):
             message = message + x[self.item_type][own] * share.repeat_interleave(self.dim // share.shape[1], 1)
         index = torch.full_like(own, user)
         weight, total = state.own.weights(index, own)
-        side = self._side(state, index, self.items(state, own)[:, self.dim :].unflatten(1, (len(self.kinds), self.dim)))
+        side = self._side(state, index, _split(self.items(state, own)[:, self.dim :], self.dim))
         terms = side[:, self.dim :] * (weight / total)[:, None]
         vectors = self.items(state, item)
         value = vectors @ torch.cat([message / (self.layers + 1), terms], 1).T
@@ -290,7 +317,7 @@ class GenreGAT(Recommender):
             (B, values) in the item, 1 / number of its values; the contribution (B, values) of each value, which add up
             to the term; and the weight w (B,).
         """
-        side = self.users(state, user).unflatten(1, (-1, self.dim))
+        side = _split(self.users(state, user), self.dim)
         found = {}
         for column, (kind, of_kind) in enumerate(state.profiles.items()):
             strength = of_kind.strengths(item)
@@ -306,8 +333,9 @@ def _few(index: Tensor, size: int) -> Tensor | None:
     return distinct if 2 * len(distinct) < size else None
 
 
-def _take(table: Tensor, index: Tensor | None) -> Tensor:
-    return table if index is None else table[index]
+def _split(vectors: Tensor, dim: int) -> Tensor:
+    """(n, k D) -> (n, k, D)."""
+    return vectors.view(len(vectors), vectors.shape[1] // dim, dim)
 
 
 def _locate(ids: Tensor | None, index: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class Messages(nn.Module):
     def __init__(self, schema: Schema, dim: int, heads: int, layers: int, attention: Scoring, dropout: float) -> None:
         super().__init__()
         self.pair = ("user", schema.item_type)
+        self.heads = heads
+        self.attention = attention
         self.dropout = dropout
         self.edge_types = {_key(kind): kind for kind in schema.edge_types if kind[0] != kind[2]}
         self.layers = nn.ModuleList()
@@ -55,6 +57,11 @@ class Messages(nn.Module):
                     self.shares[_share(layer, key)] = nn.Parameter(torch.zeros(()))
             self.layers.append(hears)
 
+    @property
+    def heard(self) -> list[list[EdgeType]]:
+        """The relations of each layer."""
+        return [[self.edge_types[key] for key in cast(nn.ModuleDict, layer)] for layer in self.layers]
+
     def forward(self, x: Nodes, found: Relations, chosen: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         """The z of users and items (n, D) out of messages over the whole graph.
 
@@ -63,18 +70,18 @@ class Messages(nn.Module):
             found: the graph's relations.
             chosen: by node type, the users or items, ascending, whose z alone is wanted; all of them where None.
         """
-        total = {kind: _take(x[kind], chosen.get(kind)) for kind in self.pair}
+        total = {kind: take(x[kind], chosen.get(kind)) for kind in self.pair}
         for layer in range(len(self.layers)):
             if layer < len(self.layers) - 1:
                 new = self._layer(layer, x, x, found)
                 x = {**x, **new}
-                new = {kind: _take(x[kind], chosen.get(kind)) for kind in total}
+                new = {kind: take(x[kind], chosen.get(kind)) for kind in total}
             else:
                 some = {
                     kind: edges if (few := chosen.get(kind[2])) is None else rows(edges, few)
                     for kind, edges in found.items()
                 }
-                new = self._layer(layer, x, {kind: _take(x[kind], chosen.get(kind)) for kind in x}, some)
+                new = self._layer(layer, x, {kind: take(x[kind], chosen.get(kind)) for kind in x}, some)
             total = {kind: total[kind] + new[kind] for kind in total}
         return {kind: part / (len(self.layers) + 1) for kind, part in total.items()}
 
@@ -117,14 +124,14 @@ class Messages(nn.Module):
 
     def penalty(self) -> Tensor:
         """Half the squared L2 norm of all attention vectors, a scalar."""
-        parts = [hear.penalty() for hears in self.layers for hear in cast(nn.ModuleDict, hears).values()]
+        parts = [hear.penalty() for hears in self.layers for hear in cast(Mapping[str, Listening], hears).values()]
         return torch.stack(parts).sum() if parts else torch.zeros(())
 
     def _hearing(self, layer: int) -> Iterator[tuple[EdgeType, Listening, Tensor | float]]:
         """The relations of a layer, and the share of what each passes on."""
-        for key, hear in cast(nn.ModuleDict, self.layers[layer]).items():
+        for key, hear in cast(Mapping[str, Listening], self.layers[layer]).items():
             share = self.shares[_share(layer, key)].tanh() / 2 if _share(layer, key) in self.shares else 1.0
-            yield self.edge_types[key], cast(Listening, hear), share
+            yield self.edge_types[key], hear, share
 
     def _layer(self, layer: int, source: Nodes, target: Nodes, found: Relations) -> dict[str, Tensor]:
         """x^l of the targets out of x^(l-1) of sources and targets."""
@@ -154,5 +161,6 @@ def _share(layer: int, key: str) -> str:
     return f"{layer}-{key}"
 
 
-def _take(table: Tensor, index: Tensor | None) -> Tensor:
+def take(table: Tensor, index: Tensor | None) -> Tensor:
+    """The rows named; all of them where None."""
     return table if index is None else table[index]

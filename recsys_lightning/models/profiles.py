@@ -53,7 +53,7 @@ class Own(NamedTuple):
 class Profile(NamedTuple):
     """Which values of one kind the items have, and what follows for the users."""
 
-    edge_type: EdgeType  # from items to values
+    heard: EdgeType  # from values to items, whose relation has its targets' edges in the order of `values`
     values: CSR  # (I rows) values of each item
     strength: Tensor  # (entries,) 1 / number of the item's values
     diversity: Tensor  # (U,) in 0..1: entropy of the user's shares, over that of equal shares of all values
@@ -64,7 +64,7 @@ class Profile(NamedTuple):
 
         Args:
             table: (values, D).
-            factor: (entries,), in the order of the relation from items to values, that multiply what is summed.
+            factor: (entries,), in the order of `values`, that multiply what is summed; ones where None.
         """
         weight = self.strength if factor is None else self.strength * factor
         return pool(self.values, table, weight.to(table.dtype))
@@ -131,7 +131,8 @@ def profile(edge_type: EdgeType, num_values: int, weighted: EdgeType | None) -> 
         degree = torch.bincount(item, minlength=views.num_items)
         values = CSR(torch.cat([degree.new_zeros(1), degree.cumsum(0)]), value[order])
         strength = 1.0 / degree.clamp(min=1)[values.row]
-        found = Profile(edge_type, values, strength, torch.empty(0), num_values)
+        source, name, target = edge_type
+        found = Profile((target, f"rev_{name}", source), values, strength, torch.empty(0), num_values)
         return found._replace(diversity=_diversity(found, views.derive(own_items(weighted))))
 
     return build
@@ -154,7 +155,7 @@ def ancestors(edge_type: EdgeType, num_values: int) -> Callable[[Views], CSR]:
         while True:
             at, value = known // num_values, known % num_values
             row, above = parents.select(value)
-            more = torch.cat([known, at[row] * num_values + above]).unique()
+            more = torch.cat([known, at[row] * num_values + above]).unique()  # type: ignore[no-untyped-call]
             if len(more) == len(known):
                 count = torch.bincount(at, minlength=num_values)
                 return CSR(torch.cat([count.new_zeros(1), count.cumsum(0)]), value)
@@ -163,17 +164,19 @@ def ancestors(edge_type: EdgeType, num_values: int) -> Callable[[Views], CSR]:
     return build
 
 
-BLOCK = 1 << 24
-"""Shares of users in values that are held at a time when diversities are computed."""
+BLOCK = 1 << 22
+"""Numbers that are held at a time when diversities are computed: shares of users in values, and what they are of."""
 
 
 def _diversity(found: Profile, own: Own) -> Tensor:
     parts = []
     users = torch.arange(len(own.total), device=own.total.device)
-    for user in users.split(max(1, BLOCK // max(1, found.num_values))):
+    read = int(found.values.degree[own.rows.col].sum()) // max(1, len(users))  # by a user, on average
+    size = max(1, BLOCK // max(1, found.num_values + 16 * read))
+    for user in users.split(size):  # type: ignore[no-untyped-call]
         share = found.affinities(own, user)
         share = share / _positive(share.sum(1, keepdim=True))
-        parts.append(torch.special.entr(share).sum(1) / max(math.log(found.num_values), 1e-12))
+        parts.append(torch.special.entr(share).sum(1) / math.log(max(2, found.num_values)))
     return torch.cat(parts).clamp(0, 1) if parts else own.total
 
 

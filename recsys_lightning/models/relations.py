@@ -7,7 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.models.sparse import transpose
@@ -85,6 +85,13 @@ def _builder(
     return build
 
 
+@cache
+def node_key(kind: str) -> str:
+    """A node type as the name of a parameter or a submodule: torch takes no dots, nor names of its own methods."""
+    key = kind.replace(".", "_")
+    return f"{key}_" if any(hasattr(taken, key) for taken in (nn.ModuleDict(), nn.ParameterDict())) else key
+
+
 def in_target_order(
     views: Views, found: Mapping[EdgeType, Relation], weight: Mapping[EdgeType, Tensor]
 ) -> dict[EdgeType, Tensor]:
@@ -118,4 +125,5 @@ def _order(edges: Tensor) -> Tensor:
     """Positions of edges (2, E), sorted by the first node and then the second."""
     row, col = edges
     by_col = col.argsort(stable=True)
-    return by_col[row[by_col].argsort(stable=True)]
+    positions: Tensor = by_col[row[by_col].argsort(stable=True)]
+    return positions

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 
 from recsys_lightning.batches import Views
 from recsys_lightning.errors import InputError
+from recsys_lightning.models.base import Recommender
 from recsys_lightning.schema import Schema
 
 
@@ -29,6 +30,10 @@ class Data(Protocol):
     @property
     def seed(self) -> int:
         """What all randomness of a run is keyed by."""
+
+    @property
+    def batch_size(self) -> int:
+        """Positives of a training batch, on each device."""
 
     def holds(self, split: str) -> bool:
         """Whether any row belongs to this split."""
@@ -57,6 +62,11 @@ class Task(LightningModule):
     def needs_training(self) -> bool:
         """False for what is solved in closed form, and so may be tested without a checkpoint."""
         return True
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether any network of this task depends on more than the rows: on attributes, features, weights of edges."""
+        return any(isinstance(module, Recommender) and module.reads_graph for module in self.modules())
 
     @property
     def datamodule(self) -> Data:
@@ -137,8 +147,7 @@ class Task(LightningModule):
                 "(an option that comes later wins over `ckpt_path: null` in a configuration)."
             )
 
-    @staticmethod
-    def _refuse_other_data(saved: Schema, given: Schema) -> None:
+    def _refuse_other_data(self, saved: Schema, given: Schema) -> None:
         if saved.fingerprint != given.fingerprint:
             raise InputError(
                 "The checkpoint was made with other data.\n"
@@ -147,6 +156,13 @@ class Task(LightningModule):
                 f"  given data: {given.name}, {given.split}, {given.num_users} users, {given.num_items} items, "
                 f"fingerprint {given.fingerprint}\n"
                 "Give the data options of its run (they lie in the run's config.yaml), or train again."
+            )
+        if self.reads_graph and saved.graph != given.graph:
+            raise InputError(
+                "The checkpoint was made with another graph of the same interactions.\n"
+                f"  checkpoint: {_graph_in_words(saved)}\n"
+                f"  given data: {_graph_in_words(given)}\n"
+                "Give the options data.graph of its run (they lie in the run's config.yaml), or train again."
             )
 
     def _refuse_other_network(self, saved: Mapping[str, torch.Tensor]) -> None:
@@ -162,6 +178,15 @@ class Task(LightningModule):
                 f"{', '.join(differing[:5])}{' ...' if len(differing) > 5 else ''}. Give the model options of its run "
                 "(they lie in the run's config.yaml)."
             )
+
+
+def _graph_in_words(schema: Schema) -> str:
+    """What may differ between two graphs of the same rows; the digest, where nothing else tells them apart."""
+    rows = ("user", schema.item_type)
+    attributes = [f"{size} of {kind}" for kind, size in schema.num_nodes.items() if kind not in rows]
+    parents = [f"parents of {source}" for source, _, target in schema.edge_types if source == target]
+    parts = [*(attributes or ["no attributes"]), *parents, f"{schema.num_features} features of items"]
+    return f"{', '.join(parts)}, edges weighed by {schema.edge_weight}, digest {schema.graph}"
 
 
 def _refuse_copies(world_size: int) -> None:

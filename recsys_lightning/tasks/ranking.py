@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from recsys_lightning.batches import PairBatch, RankingBatch, Views
@@ -16,6 +17,7 @@ from recsys_lightning.losses import BPR, Loss
 from recsys_lightning.metrics.evaluator import ACCURACY, PerUser, RankingMetrics
 from recsys_lightning.metrics.ranking import mask, top_k
 from recsys_lightning.models.base import Recommender, State
+from recsys_lightning.models.memory import require
 from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.base import Task
 
@@ -122,8 +124,15 @@ class Ranking(Task):
             self._refuse_unsound_monitor(getattr(callback, "monitor", None))
 
     def on_fit_start(self) -> None:
-        """Take the train views."""
+        """Take the train views; refuse a training whose memory is known not to be there."""
         self._take_views()
+        needed = self.recommender.estimate_memory(self.views, self.datamodule.batch_size)
+        if needed is not None:
+            name = type(self.recommender).__name__
+            sizes = ", ".join(f"{part} {size / 1e6:,.0f}" for part, size in needed.items())
+            rank_zero_info(f"{name} will take about so many MB of memory to train: {sizes}.")
+            advice = "Set model.recommender.fan_out, or take a smaller dim or fewer layers."
+            require(needed["total"], self.device, f"Training {name}", advice)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""

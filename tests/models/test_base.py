@@ -22,3 +22,8 @@ def test_a_model_without_embeddings_has_no_penalty_and_must_encode() -> None:
     assert Recommender(schema).penalty(None, index, index, index[:, None]) == 0
     with pytest.raises(NotImplementedError):
         Recommender(schema).encode(views)
+
+
+def test_memory_is_not_known_unless_a_model_says() -> None:
+    schema, views = blocks(5, 4)
+    assert Recommender(schema).estimate_memory(views, 2) is None

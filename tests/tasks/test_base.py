@@ -2,17 +2,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, read_checkpoint
+from recsys_lightning.data.graph_recipe import GraphRecipe
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
+from recsys_lightning.models.base import Recommender
+from recsys_lightning.models.gat import GAT
+from recsys_lightning.models.genre_gat import GenreGAT
 from recsys_lightning.models.lightgcn import LightGCN
 from recsys_lightning.models.mf import MF
+from recsys_lightning.schema import SCHEMA_VERSION
 from recsys_lightning.tasks.base import is_plain
 from recsys_lightning.tasks.ranking import Ranking
 from tests.worlds import MemorySource
@@ -20,20 +26,21 @@ from tests.worlds import MemorySource
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 
 
-def data(seed: int = 0) -> InteractionsDataModule:
-    return InteractionsDataModule(MemorySource(seed=seed), Recipe(split="random"), batch_size=64)
+def data(seed: int = 0, **graph: Any) -> InteractionsDataModule:
+    recipe = Recipe(split="random")
+    return InteractionsDataModule(MemorySource(seed=seed), recipe, batch_size=64, graph=GraphRecipe(**graph))
 
 
 def trainer(folder: Path, **options: object) -> Trainer:
     return Trainer(default_root_dir=folder, plugins=[AtomicCheckpointIO()], **{**QUIET, **options})
 
 
-def trained(folder: Path, dim: int = 4) -> Path:
-    task = Ranking(partial(MF, dim=dim))
-    fit = trainer(folder, max_epochs=1)
+def trained(folder: Path, dim: int = 4, model: type[Recommender] = MF) -> Path:
+    task = Ranking(partial(model, dim=dim))
+    fit = trainer(folder, max_epochs=1, limit_train_batches=2)
     fit.fit(task, data())
-    fit.save_checkpoint(folder / "mf.ckpt")
-    return folder / "mf.ckpt"
+    fit.save_checkpoint(folder / "trained.ckpt")
+    return folder / "trained.ckpt"
 
 
 def test_a_checkpoint_loads_without_the_data(tmp_path: Path) -> None:
@@ -53,6 +60,54 @@ def test_a_checkpoint_of_other_data_is_refused_with_both_fingerprints(tmp_path: 
     assert data().schema.fingerprint in str(caught.value)
 
 
+GRAPHS: dict[str, dict[str, Any]] = {
+    "shuffled": {"shuffle": 1},
+    "without attributes": {"attributes": []},
+    "weighed": {"weight": "recency"},
+    "weighed otherwise": {"weight": "recency", "half_life": 30.0},
+    "with features": {"features": ["length"]},
+}
+
+
+@pytest.mark.parametrize("model", [GAT, GenreGAT])
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=list(GRAPHS))
+def test_a_checkpoint_of_another_graph_is_refused_by_models_that_read_it(
+    tmp_path: Path, model: type[Recommender], graph: dict[str, Any]
+) -> None:
+    path, other = trained(tmp_path, model=model), data(**graph)
+    assert other.schema.fingerprint == data().schema.fingerprint
+    with pytest.raises(InputError, match=r"another graph.*\n.*\n.*\nGive the options data\.graph of its run") as caught:
+        trainer(tmp_path).test(Ranking(partial(model, dim=4)), other, ckpt_path=path)
+    assert f"3 of genre, 0 features of items, edges weighed by none, digest {data().schema.graph}" in str(caught.value)
+    assert f"edges weighed by {graph.get('weight', 'none')}, digest {other.schema.graph}" in str(caught.value)
+    assert ("no attributes" in str(caught.value)) == ("attributes" in graph)
+    loaded = Ranking.load_from_checkpoint(path, recommender=partial(model, dim=4))
+    with pytest.raises(InputError, match="another graph"):
+        trainer(tmp_path).test(loaded, other)
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=list(GRAPHS))
+@pytest.mark.parametrize("model", [MF, LightGCN])
+def test_other_models_keep_their_checkpoints_when_the_graph_changes(
+    tmp_path: Path, model: type[Recommender], graph: dict[str, Any]
+) -> None:
+    path, results = trained(tmp_path, model=model), []
+    for module in (data(), data(**graph)):
+        task = Ranking(partial(model, dim=4))
+        trainer(tmp_path).test(task, module, ckpt_path=path, verbose=False)
+        results.append(task.results)
+    assert results[0] == pytest.approx(results[1], abs=0, nan_ok=True)
+
+
+def test_a_hierarchy_is_named_where_graphs_differ(tmp_path: Path) -> None:
+    path = trained(tmp_path, model=GenreGAT)
+    (tmp_path / "genres.csv").write_text("value,parent\nblock 0,blocks\nblock 1,blocks\n")
+    other = data(parents={"genre": "genres.csv"})
+    other.source.root = tmp_path
+    with pytest.raises(InputError, match=r"4 of genre, parents of genre, 0 features"):
+        trainer(tmp_path).test(Ranking(partial(GenreGAT, dim=4)), other, ckpt_path=path)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     path = trained(tmp_path)
     with pytest.raises(InputError, match=r"another network.*recommender\.item"):
@@ -64,7 +119,7 @@ def test_a_checkpoint_of_an_older_layout_is_refused_with_both_versions(tmp_path:
     content = read_checkpoint(path)
     content["schema"]["version"] = 0
     torch.save(content, path)
-    with pytest.raises(InputError, match=r"version 0.*version 1"):
+    with pytest.raises(InputError, match=rf"version 0.*version {SCHEMA_VERSION}"):
         trainer(tmp_path).test(Ranking(partial(MF, dim=4)), data(), ckpt_path=path)
 
 

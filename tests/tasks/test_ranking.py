@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,14 @@ from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
+from recsys_lightning.models import memory
 from recsys_lightning.models.base import Embeddings
 from recsys_lightning.models.ease import EASE
+from recsys_lightning.models.genre_gat import GenreGAT
 from recsys_lightning.models.mf import MF
 from recsys_lightning.models.popularity import Popularity as PopularityModel
 from recsys_lightning.schema import Schema
+from recsys_lightning.tasks import ranking
 from recsys_lightning.tasks.ranking import Ranking, TopItems
 from tests.tasks.test_base import data, trainer
 from tests.worlds import MemorySource
@@ -155,3 +159,22 @@ def test_cut_offs_are_checked() -> None:
 @pytest.mark.parametrize("make", [lambda schema: MF(schema, dim=4)])
 def test_any_callable_makes_the_recommender(tmp_path: Path, make: Callable[[Schema], MF]) -> None:
     assert fit(Ranking(make), tmp_path, epochs=1).recommender.user.shape[1] == 4
+
+
+def test_a_model_that_knows_what_memory_it_needs_is_refused_where_it_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(ranking, "rank_zero_info", said.append)
+    fit(Ranking(partial(MF, dim=4)), tmp_path, epochs=1)
+    assert not said
+    fit(Ranking(partial(GenreGAT, dim=4)), tmp_path, epochs=1)
+    assert re.fullmatch(
+        r"GenreGAT will take about so many MB of memory to train: parameters \d+, graph \d+, activations \d+, "
+        r"total \d+\.",
+        said.pop(),
+    )
+    monkeypatch.setattr(memory, "available", lambda device: 1000)
+    advice = r"Set model\.recommender\.fan_out, or take a smaller dim or fewer layers\."
+    with pytest.raises(InputError, match=rf"^Training GenreGAT needs .* GB of memory on cpu, .*{advice}$"):
+        fit(Ranking(partial(GenreGAT, dim=4)), tmp_path)
