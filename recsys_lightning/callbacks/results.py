@@ -55,6 +55,7 @@ class WriteResults(Callback):
             "data": schema.name,
             "split": schema.split,
             "fingerprint": schema.fingerprint,
+            **({"graph": schema.graph} if pl_module.reads_graph else {}),
             "users": int(pl_module.results["test/users"]),
             "seconds": seconds,
             "looked_at_test": pl_module.looked_at_test,

@@ -13,6 +13,7 @@ from recsys_lightning.callbacks.results import WriteResults, write_json
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.models.ease import EASE
+from recsys_lightning.models.gat import GAT
 from recsys_lightning.models.mf import MF
 from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.reports.floors import compute_floors
@@ -63,6 +64,17 @@ def test_floors_of_the_split_stand_beside_the_model(tmp_path: Path, monkeypatch:
     assert "| EASE |" in report and "UNDER THE FLOOR: Popularity" in report
     measure(tmp_path / "others", Ranking(Popularity, k=[7]))
     assert "No floors are known" in (tmp_path / "others" / "report.md").read_text()
+
+
+def test_the_graph_is_named_where_the_model_reads_it(tmp_path: Path) -> None:
+    module = data()
+    for model, named in ((partial(GAT, dim=4, heads=2), {"graph": module.schema.graph}), (partial(MF, dim=4), {})):
+        task, fit = Ranking(model), trainer(tmp_path, max_epochs=1, callbacks=[WriteResults()])
+        fit.fit(task, module)
+        fit.test(task, module, verbose=False)
+        values = json.loads((tmp_path / "metrics.json").read_text())
+        assert {name: value for name, value in values.items() if name == "graph"} == named
+    assert module.schema.graph
 
 
 def test_a_run_that_looked_at_test_says_so(tmp_path: Path) -> None:
