@@ -82,7 +82,7 @@ def effects(advisor: Advisor, explainer: Explainer, case: Case) -> Effects:
     edges: dict[tuple[str, str, str], Tensor] = {rates(advisor.catalogue.schema): case.own}
     if explainer.attributes:
         edges |= attribute_edges(advisor.views, advisor.catalogue.schema, case.item)
-    return read(explainer.effects(advisor.model, advisor.views, edges, case.user, case.item))
+    return read(explainer.effects(advisor.model, advisor.views, edges, case.user, case.item, advisor.seen))
 
 
 def own_values(advisor: Advisor, explainer: Explainer, case: Case) -> Tensor:

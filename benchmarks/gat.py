@@ -7,8 +7,8 @@
 * genregat-L, genregat-L-batch: `GenreGAT` of L layers, likewise; its attribute terms are a part of the step;
 * pyg-L: L times `HeteroConv` of `GATConv` on the same graph, and the dot product.
 
-The graph is synthetic: 27,785 users, 37,000 items (12,000 and 25,000 of two domains) of log-normal popularity, and 20
-genres, of which an item has one or two. What counts as edges are interactions, once each way.
+The graph is synthetic: 27,785 users and 37,000 items of one type, both of log-normal popularity, and 20 genres, of
+which an item has one or two. What counts as edges are interactions, once each way.
 
 gat, gat-batch and pyg-1 are the same function, and so are the two sides of a GenreGAT: they start from the same
 parameters, see the same batches, and must show the same losses. GenreGAT and pyg-L are not the same: it projects no

@@ -3,14 +3,15 @@
     python experiments/ablation.py --config experiments/ml-100k/genre_gat.yaml --seeds 3
 
 Each run is what `recsys fit` and `recsys test` do with the options of its variant. Runs lie in `runs/ablation/`, where
-a finished one is not done again; the table is printed, and written beside them. Options that are not known here go to
-every run, e.g. `--data.root FOLDER`.
+a finished one is not done again unless options, data or code have changed; the table is printed, and written beside
+them. Options that are not known here go to every run, e.g. `--data.root FOLDER`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import sys
@@ -25,6 +26,7 @@ import torch
 import yaml
 from torch import Tensor
 
+import recsys_lightning
 from recsys_lightning.callbacks.checkpoint import BestAndLast
 from recsys_lightning.callbacks.results import write_json
 from recsys_lightning.cli.trainer import RecsysCLI, make_cli
@@ -33,12 +35,16 @@ from recsys_lightning.metrics.evaluator import RankingMetrics
 from recsys_lightning.reports.ablation import AMONG_COLD, ITEMS, USER, Verdicts, added, beside, compare, report, without
 from recsys_lightning.schema import TEST, TRAIN
 
+MODEL = "GenreGAT"
+"""The recommender whose options the variants are."""
 BASE = ("--model.recommender.attention=gat", "--model.recommender.gate=fixed")
 """What the base of every comparison is, whatever the configuration says: variants change one thing of it."""
 COLD = ("--data.recipe.split=cold_items", "--data.recipe.val=0.1", "--data.recipe.test=0.1")
 ORDERS = 20
 """Of equal items, that figures of models which tell nothing of cold items are averaged over."""
 BASE_ITSELF = Verdicts("", "", "")
+OF_MODEL = "--model.recommender."
+"""So begin the options of variants that leave the data as they are."""
 QUIET = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
 
@@ -74,7 +80,6 @@ class Experiment:
 
     config: Path
     data: Path
-    model: str
     k: list[int]
     monitor: str
 
@@ -83,13 +88,13 @@ class Experiment:
         """The experiment of a YAML.
 
         Raises:
-            InputError: it cannot be read, or is not of a trained model.
+            InputError: it cannot be read, or is not of GenreGAT.
         """
         try:
             text: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
             task = text["model"]["init_args"]
             name = str(task["recommender"]["class_path"]).rsplit(".", 1)[-1]
-            return cls(config, config.parent / text["data"], name, task["k"], text["checkpoint"]["monitor"])
+            found = cls(config, config.parent / text["data"], task["k"], text["checkpoint"]["monitor"])
         except OSError as error:
             raise InputError(f"--config {config} cannot be read: {error.strerror}.") from error
         except (KeyError, TypeError, yaml.YAMLError) as error:
@@ -97,6 +102,12 @@ class Experiment:
                 f"--config {config} is not laid out like experiments/ml-100k/genre_gat.yaml: data in a file of its "
                 "own, the recommender with its options, k, and checkpoint.monitor."
             ) from error
+        if name != MODEL:
+            raise InputError(
+                f"--config {config} is of {name}, and what is compared are options of {MODEL}. Give an experiment of "
+                f"{MODEL}, such as experiments/ml-100k/genre_gat.yaml."
+            )
+        return found
 
     def comparisons(self) -> dict[str, Comparison]:
         """All comparisons, by name."""
@@ -117,10 +128,10 @@ class Experiment:
             "attention": Comparison(base, (Variant("attention none", (*own, none), without("attention")),)),
             "weight": Comparison(base, tuple(weights)),
             "cold": Comparison(
-                Variant(f"{self.model}", (*own, *COLD)),
+                Variant(MODEL, (*own, *COLD)),
                 (
                     self._closed_form("GenrePopularity"),
-                    Variant("LightGCN", lightgcn, beside(self.model, "LightGCN")),
+                    Variant("LightGCN", lightgcn, beside(MODEL, "LightGCN")),
                     self._closed_form("Popularity"),
                 ),
                 cold=True,
@@ -129,10 +140,12 @@ class Experiment:
 
     def _closed_form(self, name: str) -> Variant:
         options = (f"--data={self.data}", "--model=Ranking", f"--model.recommender={name}", f"--model.k={self.k}")
-        return Variant(name, (*options, *COLD), beside(self.model, name), trained=False)
+        return Variant(name, (*options, *COLD), beside(MODEL, name), trained=False)
 
 
-def measure(variant: Variant, seed: int, options: Sequence[str], folder: Path, cold: bool) -> pd.DataFrame:
+def measure(
+    variant: Variant, seed: int, options: Sequence[str], folder: Path, cold: bool, data: dict[str, str]
+) -> pd.DataFrame:
     """Values of each tested user under one seed; those of an earlier run where it was asked for the same.
 
     Args:
@@ -141,9 +154,11 @@ def measure(variant: Variant, seed: int, options: Sequence[str], folder: Path, c
         options: of every run.
         folder: of this run.
         cold: whether to rank among the cold items alone as well.
+        data: what tells the data from others.
     """
     words = [*variant.options, *options, f"--seed_everything={seed}"]
-    done, order = folder / "values.parquet", {"options": words, "files": _digests(variant)}
+    order = {"options": words, "files": _digests(variant), "data": data, "code": _code()}
+    done = folder / "values.parquet"
     if done.is_file() and json.loads((folder / "order.json").read_text(encoding="utf-8")) == order:
         return pd.read_parquet(done)
     start = time.perf_counter()
@@ -166,6 +181,23 @@ def _digests(variant: Variant) -> dict[str, str]:
     ]
     files = {file for name in named for file in (name, name.with_name("data.yaml")) if file.is_file()}
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def _data(*words: str) -> dict[str, str]:
+    """What tells the data of these options from others: raw files may have changed where options have not."""
+    data = make_cli([*words, *QUIET], run=False).datamodule
+    data.setup("fit")
+    return {"fingerprint": data.schema.fingerprint, "graph": data.schema.graph}
+
+
+@functools.cache
+def _code() -> str:
+    """Digest of the code that the values come from, as it was when this process began with them."""
+    digest, package = hashlib.sha256(), Path(recsys_lightning.__file__).parent
+    for path in (Path(__file__), *sorted(package.rglob("*.py"))):
+        digest.update(f"{path.name}:{path.stat().st_size};".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _fit(words: Sequence[str]) -> list[str]:
@@ -233,11 +265,13 @@ def ablate(given: argparse.Namespace, options: Sequence[str]) -> str:
     metric = given.metric or experiment.monitor.removeprefix("val/")
     folder = given.folder / f"{given.config.parent.name}-{given.config.stem}"
     epochs = [f"--trainer.max_epochs={given.epochs}"] if given.epochs else []
+    data_of = functools.cache(_data)
 
     def runs(variant: Variant, cold: bool) -> list[pd.DataFrame]:
         place = folder / ("cold" if cold else "") / variant.name.replace(" ", "_")
         words, seeds = ([*options, *epochs], given.seeds) if variant.trained else (options, 1)
-        return [measure(variant, seed, words, place / f"seed_{seed}", cold) for seed in range(seeds)]
+        data = data_of(*(word for word in variant.options if not word.startswith(OF_MODEL)), *words)
+        return [measure(variant, seed, words, place / f"seed_{seed}", cold, data) for seed in range(seeds)]
 
     lines = []
     for name in wanted:
@@ -246,7 +280,7 @@ def ablate(given: argparse.Namespace, options: Sequence[str]) -> str:
         variants = {variant.name: runs(variant, one.cold) for variant in one.variants}
         lines += compare(name, base, variants, {variant.name: variant.verdicts for variant in one.variants}, metric)
     about = (
-        f"Base: {experiment.model} with `{' '.join(BASE)}`. For cold items, a tenth of the items is held out with all "
+        f"Base: {MODEL} with `{' '.join(BASE)}`. For cold items, a tenth of the items is held out with all "
         "their rows for val, and another for test."
     )
     text = report(f"Ablation of {given.config.parent.name}/{given.config.name}", lines, metric, given.seeds, about)

@@ -147,7 +147,9 @@ class Views:
     def without(self, rows: Tensor, attributes: Mapping[EdgeType, Tensor] | None = None) -> Views:
         """The views as they would be if some rows had never been, nor the graph's edges that stand for them.
 
-        Items stay known, and so do their genres for diversity. Histories cannot tell what would have come in their
+        Items stay known, and so do their genres for diversity. The weights of the edges that are left, by recency,
+        rating or count, stay as they were made from all rows: only a graph made anew would say what they would be
+        without these. Histories cannot tell what would have come in their
         place: a model that asks for them is refused.
 
         Args:

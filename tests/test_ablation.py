@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,22 +102,91 @@ def test_variants_differ_in_one_thing_and_go_through_the_command_line(ablate: Ab
     )
 
 
+def spy(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The verbs that are carried out from here on."""
+    made: list[str] = []
+    real = ablation.make_cli
+
+    def make_cli(words: list[str], run: bool) -> RecsysCLI:
+        if run:
+            made.append(words[0])
+        found: RecsysCLI = real(words, run=run)
+        return found
+
+    monkeypatch.setattr(ablation, "make_cli", make_cli)
+    return made
+
+
 def test_finished_runs_are_not_done_again_and_others_are(
     ablate: Ablate, ablation: ModuleType, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ablate("--seeds", 1, "--only", "attention", *SHORT)
-    made = []
-    real = ablation.make_cli
-    monkeypatch.setattr(ablation, "make_cli", lambda words, **more: made.append(words[0]) or real(words, **more))
+    made = spy(ablation, monkeypatch)
     assert ablate("--seeds", 1, "--only", "attention", *SHORT)[:2] == first[:2]
     assert made == []
     folder = tmp_path / "runs" / f"{tmp_path.name}-genre_gat"
+    [test] = (folder / "base" / "seed_0").rglob("metrics.json")
+    data = json.loads((folder / "base" / "seed_0" / "order.json").read_text())["data"]
+    assert data == {key: json.loads(test.read_text())[key] for key in ("fingerprint", "graph")}
     (folder / "base" / "seed_0" / "values.parquet").unlink()  # as if it had been interrupted
     assert ablate("--seeds", 1, "--only", "attention", *SHORT)[:2] == first[:2]
     assert made == ["fit", "test"]
     config.write_text(config.read_text() + "\n# changed\n")
     assert ablate("--seeds", 1, "--only", "attention", *SHORT)[0] == 0
     assert made == ["fit", "test"] * 3
+
+
+def test_runs_on_other_data_or_by_other_code_are_done_again(
+    ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(REPOSITORY / "data" / "movietweetings", root / "movietweetings")
+    ratings, parents = root / "movietweetings" / "ratings.csv.gz", root / "parents.csv"
+    options = [f"--data.root={root}", "--data.recipe.limit_users=60", "--data.graph.parents={genre: parents.csv}"]
+    config = REPOSITORY / "experiments" / "movietweetings" / "data.yaml"
+    words = (f"--data={config}", "--model=Ranking", "--model.recommender=Popularity")
+    variant = ablation.Variant("Popularity", words, trained=False)
+    monkeypatch.setattr("sys.argv", ["ablation.py"])
+    made, told = spy(ablation, monkeypatch), []
+
+    def measure() -> int:
+        told.append(ablation._data(*variant.options, *options))
+        ablation.measure(variant, 0, options, tmp_path / "run", False, told[-1])
+        return len(made)
+
+    parents.write_text("value,parent\nDrama,film\n")
+    assert [measure(), measure()] == [1, 1]
+    parents.write_text("value,parent\nDrama,film\nComedy,film\n")
+    assert [measure(), measure()] == [2, 2]
+    assert told[1]["fingerprint"] == told[2]["fingerprint"]  # the graph alone is another
+    lines = gzip.decompress(ratings.read_bytes()).splitlines(keepends=True)
+    ratings.write_bytes(gzip.compress(b"".join([lines[0], *lines[:0:-1][: len(lines) // 2]])))
+    assert [measure(), measure()] == [3, 3]
+    assert told[3]["fingerprint"] != told[4]["fingerprint"]
+    monkeypatch.setattr(ablation, "_code", lambda: "changed")
+    assert [measure(), measure()] == [4, 4]
+
+
+def test_the_digest_of_the_code_is_of_the_whole_package(
+    ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    (package / "models").mkdir(parents=True)
+    digests = []
+    for file in ("__init__.py", "models/new.py", "models/new.py", "notes.txt"):
+        with (package / file).open("a") as text:
+            text.write("# a line\n")
+        monkeypatch.setattr("recsys_lightning.__file__", str(package / "__init__.py"))
+        digests.append(ablation._code.__wrapped__())
+    assert len(set(digests)) == 3 and digests[2] == digests[3]
+
+
+def test_other_recommenders_are_refused_and_nothing_is_written(ablate: Ablate, tmp_path: Path, config: Path) -> None:
+    there = sorted(tmp_path.rglob("*"))
+    status, out, err = ablate("--config", config.with_name("lightgcn.yaml"))
+    assert (status, out) == (2, "")
+    assert "lightgcn.yaml is of LightGCN, and what is compared are options of GenreGAT. Give an experiment of" in err
+    assert sorted(tmp_path.rglob("*")) == there
 
 
 def test_cold_items(ablate: Ablate, tmp_path: Path) -> None:

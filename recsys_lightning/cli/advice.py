@@ -44,7 +44,7 @@ def read_options(parser: ArgumentParser, words: list[str], verb: str) -> tuple[N
     return own, rest
 
 
-def ask(options: list[str], checkpoint: str | None, verb: str) -> Asked:
+def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommend") -> Asked:
     """Make model and data as `predict` does, without a run and its folder.
 
     Args:

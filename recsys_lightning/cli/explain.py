@@ -26,12 +26,16 @@ recsys explain: why a model recommends what it recommends
                        exact                 the parts that the score is the sum of, where the model has such parts
                        contrast              those parts, less what the items ranked 11 to 20 get
                        occlusion             how far the score falls when one edge is really taken away; any model
+                                             that reads no histories
                        integrated_gradients  what each edge adds while all of them gain weight from 0 to 1
                        contrast_integrated_gradients
                                              the same, less what the items ranked 11 to 20 get
-                       gnn                   PyG's GNNExplainer: the fewest edges that keep the score
+                       gnn                   PyG's GNNExplainer: the fewest edges that keep the score;
+                                             minutes for ten items: use --item
                      without: exact where the model allows it, else occlusion
-  --fidelity         measure: rank and score without the five strongest reasons, and without five random ones
+  --fidelity         measure: rank and score without the five strongest reasons, and without five random ones of
+                     the edges in question: the user's own, and for occlusion, both integrated_gradients and gnn those
+                     to the item's attributes, where the model reads them
   --json             as JSON instead of words
   --page FILE        also write a page with the user's history and the paths to the items, as .html or .md
 
@@ -58,23 +62,23 @@ def run(words: list[str]) -> None:
     if own.explainer is not None and own.explainer not in EXPLAINERS:
         raise InputError(f"There is no explainer {own.explainer}; there are {', '.join(EXPLAINERS)}.")
     page = None if own.page is None else Path(own.page)
-    if page is not None and page.suffix.lower() not in (".html", ".md"):
-        raise InputError(f"--page is {page}; its name must end in .html or .md.")
+    if page is not None:
+        from recsys_lightning.reports.explanation import check_page, paths, write_page
+
+        check_page(page)
     advisor, data = ask(rest, own.ckpt_path, "explain")
     items = [own.item] if own.item is not None else [line.item for line in advisor.recommend(own.user)]
     explanations = advisor.explain(own.user, items, own.explainer, own.fidelity)
-    if page is not None:
-        from recsys_lightning.reports.explanation import paths, write_page
-
-        ways = paths(explanations, data.typed_graph.attributes, advisor.catalogue.items)
-        write_page(page, own.user, history(advisor, data, own.user), explanations, ways)
     if own.json:
         print(
             json.dumps({"user": own.user, "explanations": [one.to_dict() for one in explanations]}, ensure_ascii=False)
         )
     else:
         print(in_words(explanations, own.fidelity) if explanations else f"User {own.user} has every item.")
-        if page is not None:
+    if page is not None:
+        ways = paths(explanations, data.typed_graph.attributes, advisor.catalogue.items)
+        write_page(page, own.user, history(advisor, data, own.user), explanations, ways)
+        if not own.json:
             print(page)
 
 
@@ -127,8 +131,8 @@ def _block(one: Explanation, fidelity: bool) -> list[str]:
     if one.attention:
         most = ", ".join(f"{listened.title} {listened.weight:.0%}" for listened in one.attention[:3])
         lines.append(f"  attention: {most}")
-    if fidelity and one.rank is not None:
-        lines.append(_fidelity(one))
+    if fidelity:
+        lines.append(f"  {_fidelity(one)}")
     return lines
 
 
@@ -147,10 +151,16 @@ def _listed(shares: tuple[Share, ...]) -> str:
 
 
 def _fidelity(one: Explanation) -> str:
+    from recsys_lightning.reports.explanation_words import OWNED, in_question
+
     found = one.fidelity
+    if one.rank is None:
+        return OWNED
     if found is None:
-        return "  nothing to measure: nothing of these speaks for it"
-    line = f"  without the first {found.removed} of these: rank {found.rank}, score {found.score:.4f}"
-    if found.removed == len(one.effects):  # random ones are the same ones
-        return line
-    return f"{line}; without {found.removed} random ones: rank {found.random_rank:g}, score {found.random_score:.4f}"
+        return "nothing to measure: nothing of these speaks for it"
+    line = f"without the first {found.removed} of these: rank {found.rank}, score {found.score:.4f}"
+    of = in_question(one)
+    if found.random_score is None or found.random_rank is None:
+        return f"{line}; these were all of {of}, so as many random ones would be the same"
+    random = f"rank {found.random_rank:g}, score {found.random_score:.4f}"
+    return f"{line}; without {found.removed} random ones of {of}: {random}"

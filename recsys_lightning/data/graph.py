@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class TypedGraph:
         backward = [(target, f"rev_{relation}", source) for source, relation, target in forward]
         return (*forward, *backward, *((kind, "is_a", kind) for kind in self.parents))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that change with everything but the interactions."""
         half_life = self.weights.half_life if self.weights.kind == "recency" else None

@@ -120,7 +120,8 @@ class Advisor:
             user: raw id.
             items: raw ids.
             explainer: name or instance; by default `exact` where the model's scores are sums, else `occlusion`.
-            fidelity: also measure what becomes of each item without the edges that are named first.
+            fidelity: also measure what becomes of each item without the edges that are named first; not of items
+                that the user has, as they are not ranked.
 
         Raises:
             InputError: there is no such user, item or explainer, or the model cannot be explained so.
@@ -134,7 +135,7 @@ class Advisor:
         edges = {rates(self.catalogue.schema): own_edges(self.views, person)}
         if how.attributes:
             edges |= attribute_edges(self.views, self.catalogue.schema, index)
-        effects = parts.read(how.effects(self.model, self.views, edges, person, index))
+        effects = parts.read(how.effects(self.model, self.views, edges, person, index, self.seen))
         return self._explanations(person, chosen, how, effects, fidelity)
 
     def explainer(self, choice: str | Explainer | None = None) -> Explainer:

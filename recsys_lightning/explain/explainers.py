@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from recsys_lightning.batches import Views
+from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain.edges import Edges, remove, scores
 from recsys_lightning.explain.protocols import Additive
@@ -36,7 +36,9 @@ class Explainer:
     attributes: bool = True
     """Whether it has anything to say of an item's attributes."""
 
-    def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
+    def effects(
+        self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor, seen: CSR | None = None
+    ) -> Effects:
         """What edges do for the scores of a user.
 
         Args:
@@ -45,6 +47,7 @@ class Explainer:
             edges: to be judged; all other edges are left as they are. They begin with all of the user's own.
             user: index.
             item: (K,)
+            seen: items of each user (U rows) that are not recommended; those of the views by default.
 
         Raises:
             InputError: the model cannot be explained in this way.
@@ -60,7 +63,9 @@ class Exact(Explainer):
     attributes = False
 
     @torch.no_grad()
-    def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
+    def effects(
+        self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor, seen: CSR | None = None
+    ) -> Effects:
         """Ask the model, and it is an addition that it answers with."""
         if not isinstance(model, Additive):
             raise _unable(model, self.name, "its scores are no sums over the user's items")
@@ -78,7 +83,9 @@ class Occlusion(Explainer):
     )
 
     @torch.no_grad()
-    def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
+    def effects(
+        self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor, seen: CSR | None = None
+    ) -> Effects:
         """Take away one edge at a time: as many passes as edges, and one more for each edge type."""
         before = scores(model, model.encode(views), user, item)
         fall = [before.new_zeros(len(item), 0)]
@@ -97,14 +104,16 @@ class Occlusion(Explainer):
 class Contrast(Explainer):
     """What an edge does for an item beyond what it does for those that would take its place.
 
+    An item that stands among those itself is not compared with itself.
+
     Args:
         inner: whose effects are compared; the exact parts of the score by default.
     """
 
     name = "contrast"
     meaning = (
-        f"Each value is what the edge adds to this score beyond what it adds, on average, to the scores of the items "
-        f"ranked {RIVALS + 1} to {2 * RIVALS}."
+        f"Each value is what the edge adds to this score beyond what it adds, on average, to the scores of the "
+        f"other items ranked {RIVALS + 1} to {2 * RIVALS}."
     )
 
     def __init__(self, inner: Explainer | None = None) -> None:
@@ -113,19 +122,23 @@ class Contrast(Explainer):
         if inner is not None:
             self.name = f"contrast_{inner.name}"
 
-    def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
+    def effects(
+        self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor, seen: CSR | None = None
+    ) -> Effects:
         """Those of the item, less the mean of those of its rivals; small catalogues may have none."""
         with torch.no_grad():
             one = torch.full((1,), user, device=item.device)
-            next_ones = best(model, model.encode(views), one, 2 * RIVALS, views.train).item[0, RIVALS:]
+            next_ones = best(model, model.encode(views), one, 2 * RIVALS, seen or views.train).item[0, RIVALS:]
         rivals = next_ones[next_ones >= 0]
-        found = self.inner.effects(model, views, edges, user, torch.cat([item, rivals]))
+        found = self.inner.effects(model, views, edges, user, torch.cat([item, rivals]), seen)
         own, theirs = found.values[: len(item)], found.values[len(item) :]
-        return Effects(found.edges, own - theirs.mean(0) if len(rivals) else own, None)
+        others = (item[:, None] != rivals).to(theirs.dtype)
+        share = others / others.sum(1, keepdim=True).clamp(min=1)
+        return Effects(found.edges, own - share @ theirs, None)
 
 
 def _unable(model: Recommender, explainer: str, reason: str) -> InputError:
     return InputError(
         f"{type(model).__name__} cannot be explained by {explainer}: {reason}. The explainer occlusion works for every "
-        "model."
+        "model that reads no histories."
     )

@@ -101,15 +101,16 @@ class Fidelity:
         removed: how many edges were taken away, those with the largest effects, as far as they are above 0.
         score: of the item without them.
         rank: of the item without them, among the user's unseen items.
-        random_score: mean over draws of as many random ones of the edges that have effects.
+        random_score: mean over draws of as many random ones of the edges in question: the user's own, and the item's
+            to its attributes where the explainer judges them. None where all of them were taken away already.
         random_rank: median likewise.
     """
 
     removed: int
     score: float
     rank: int
-    random_score: float
-    random_rank: float
+    random_score: float | None
+    random_rank: float | None
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Explanation:
         rest: what the effects leave of the score, where effect and rest add up to it; else None.
         attention: over the user's own items, largest first; empty for models without attention.
         influences: of the item's attributes, by kind; empty for models that do not score them.
-        fidelity: measured; None where it was not asked for.
+        fidelity: measured; None where it was not asked for, the user has the item, or no effect is above zero.
     """
 
     user: str

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from recsys_lightning.batches import Views
+from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain.edges import Edges, number, scores, weights
 from recsys_lightning.explain.explainers import Effects, Explainer
@@ -48,7 +49,9 @@ class IntegratedGradients(Explainer):
         self.steps = steps
         self.everything = everything
 
-    def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
+    def effects(
+        self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor, seen: CSR | None = None
+    ) -> Effects:
         """One pass, and K ways back, for each step."""
         _require_weights(model, self.name)
         assert isinstance(model, Weighable)
@@ -113,7 +116,9 @@ class GNN(Explainer):
         self.size = size
         self.seed = seed
 
-    def effects(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Effects:
+    def effects(
+        self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor, seen: CSR | None = None
+    ) -> Effects:
         """Learn a mask for each item: `epochs` passes there and back each."""
         _require_weights(model, self.name)
         size = sum(map(len, edges.values()))
@@ -122,7 +127,9 @@ class GNN(Explainer):
         random = [item.device] if item.device.type == "cuda" else []
         with torch.random.fork_rng(random), torch.enable_grad(), _frozen(model):
             torch.manual_seed(self.seed)
-            masks = [self._mask(model, views, edges, user, one) for one in torch.split(item, 1)]
+            # shown where standard error is a terminal
+            bar = tqdm(torch.split(item, 1), desc=self.name, unit="item", leave=False, disable=None)
+            masks = [self._mask(model, views, edges, user, one) for one in bar]
         return Effects(edges, torch.stack(masks), None)
 
     def _mask(self, model: Recommender, views: Views, edges: Edges, user: int, item: Tensor) -> Tensor:
@@ -194,5 +201,5 @@ def _require_weights(model: Recommender, explainer: str) -> None:
     if not isinstance(model, Weighable):
         raise InputError(
             f"{type(model).__name__} cannot be explained by {explainer}: it has no messages to weigh. The explainer "
-            "occlusion works for every model."
+            "occlusion works for every model that reads no histories."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,9 @@ from recsys_lightning.batches import CSR, PairBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.attention import attend, coefficients, logits, logits_v2, mix, rows
 from recsys_lightning.models.base import Embeddings, Recommender
-from recsys_lightning.models.relations import Relation, in_target_order, node_key, relation, relations
+from recsys_lightning.models.listening import LearnedScoring
+from recsys_lightning.models.relations import Relation, edge_key, in_target_order, node_key, relation, relations
 from recsys_lightning.schema import EdgeType, Schema
-
-Scoring: TypeAlias = Literal["gat", "gatv2"]
 
 
 class Attention(nn.Module):
@@ -88,7 +87,7 @@ def _folded(attention: Tensor, linear: nn.Linear) -> Tensor:
     return (attention[0, :, None] @ by_head).squeeze(1).T
 
 
-SCORINGS: dict[str, type[Attention] | type[AttentionV2]] = {"gat": Attention, "gatv2": AttentionV2}
+SCORINGS: dict[LearnedScoring, type[Attention] | type[AttentionV2]] = {"gat": Attention, "gatv2": AttentionV2}
 
 
 class GAT(Recommender):
@@ -117,7 +116,7 @@ class GAT(Recommender):
     reads_graph = True
 
     def __init__(
-        self, schema: Schema, dim: int = 64, heads: int = 4, scoring: Scoring = "gat", dropout: float = 0.0
+        self, schema: Schema, dim: int = 64, heads: int = 4, scoring: LearnedScoring = "gat", dropout: float = 0.0
     ) -> None:
         super().__init__(schema)
         if dim < 1 or heads < 1 or dim % heads:
@@ -129,7 +128,7 @@ class GAT(Recommender):
         self.item_type = schema.item_type
         self.dropout = dropout
         self.relations = relations(schema)
-        self.edge_types = {"-".join(edge_type).replace(".", "_"): edge_type for edge_type in _into_pairs(schema)}
+        self.edge_types = {edge_key(edge_type): edge_type for edge_type in _into_pairs(schema)}
         sources = {source: schema.num_nodes[source] for source, _, _ in self.edge_types.values()}
         sizes = {"user": self.num_users, self.item_type: self.num_items, **sources}
         self.nodes = nn.ParameterDict({node_key(kind): torch.empty(size, dim) for kind, size in sizes.items()})

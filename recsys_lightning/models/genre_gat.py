@@ -14,7 +14,7 @@ from recsys_lightning.models.attribute_term import CAP, AttributeTerm, Gate
 from recsys_lightning.models.base import Recommender
 from recsys_lightning.models.footprint import Footprint
 from recsys_lightning.models.listening import Scoring
-from recsys_lightning.models.messages import Messages, Nodes, take
+from recsys_lightning.models.messages import Messages, Nodes, some_rows
 from recsys_lightning.models.neighbours import sample
 from recsys_lightning.models.profiles import Own, Profile, ancestors, interactions, own_items, profile
 from recsys_lightning.models.relations import in_target_order, node_key, relations
@@ -217,14 +217,16 @@ class GenreGAT(Recommender):
         means = [found.mean(x[kind], factors.get(found.heard)) for kind, found in profiles.items()]
         factor = factors.get((self.item_type, "rev_rates", "user"))
         tastes = [own.mean(mean, user, factor) for mean in means]
-        activity = take(own.activity, user)
-        weights = [self._term(kind).weight(activity, take(found.diversity, user)) for kind, found in profiles.items()]
+        activity = some_rows(own.activity, user)
+        weights = [
+            self._term(kind).weight(activity, some_rows(found.diversity, user)) for kind, found in profiles.items()
+        ]
         nothing = z["user"].new_zeros(len(z["user"]), 0)
         return Encoded(
             user=z["user"],
             taste=torch.stack(tastes, 1) if tastes else nothing[..., None].expand(-1, -1, self.dim),
             weight=torch.stack(weights, 1).to(nothing) if weights else nothing,
-            item=torch.cat([z[self.item_type], *(take(mean, item) for mean in means)], 1),
+            item=torch.cat([z[self.item_type], *(some_rows(mean, item) for mean in means)], 1),
             own=own,
             profiles=profiles,
             values={kind: x[kind] for kind in self.kinds},
@@ -259,10 +261,11 @@ class GenreGAT(Recommender):
         return dict(zip(("base", *self.kinds), parts.T, strict=True))
 
     def penalty(self, state: Encoded, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
-        """Half the squared L2 norm of what is free in a batch's scores, divided by B; a scalar.
+        """Half the squared L2 norm of what is free in a batch's scores, per positive; a scalar.
 
-        That is the embeddings of its users and items, v of its items, w q T of its users, and the attention vectors:
-        each is a way to remember the train rows, and would be taken where the others are held small.
+        That is the embeddings of its users and items, v of its items and w q T of its users, divided by B; and the
+        attention vectors, undivided, as every score hangs on them. Each is a way to remember the train rows, and would
+        be taken where the others alone are held small.
         """
         items = torch.cat([item, negative.flatten()])
         free = (
@@ -339,5 +342,8 @@ def _split(vectors: Tensor, dim: int) -> Tensor:
 
 
 def _locate(ids: Tensor | None, index: Tensor) -> Tensor:
-    """Rows of indices in a state that holds those of `ids`."""
-    return index if ids is None else torch.searchsorted(ids, index)
+    """Rows of indices in a state that holds those of `ids`; past its end for others, so that reading them fails."""
+    if ids is None:
+        return index
+    at = torch.searchsorted(ids, index)
+    return torch.where(ids[at.clamp(max=len(ids) - 1)] == index, at, len(ids))

@@ -11,7 +11,8 @@ from torch.nn.functional import dropout as drop
 from recsys_lightning.models.attention import attend, coefficients, logits, logits_v2, mix
 from recsys_lightning.models.relations import Relation
 
-Scoring: TypeAlias = Literal["gat", "gatv2", "none"]
+LearnedScoring: TypeAlias = Literal["gat", "gatv2"]
+Scoring: TypeAlias = Literal[LearnedScoring, "none"]
 
 
 class Listening(nn.Module):

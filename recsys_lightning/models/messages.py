@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recsys_lightning.models.attention import mix, rows
 from recsys_lightning.models.listening import Listening, Scoring
 from recsys_lightning.models.neighbours import Block
-from recsys_lightning.models.relations import Relation
+from recsys_lightning.models.relations import Relation, edge_key
 from recsys_lightning.schema import EdgeType, Schema
 
 Nodes = Mapping[str, Tensor]
@@ -44,7 +44,7 @@ class Messages(nn.Module):
         self.heads = heads
         self.attention = attention
         self.dropout = dropout
-        self.edge_types = {_key(kind): kind for kind in schema.edge_types if kind[0] != kind[2]}
+        self.edge_types = {edge_key(kind): kind for kind in schema.edge_types if kind[0] != kind[2]}
         self.layers = nn.ModuleList()
         self.shares = nn.ParameterDict()
         for layer in range(layers):
@@ -70,18 +70,18 @@ class Messages(nn.Module):
             found: the graph's relations.
             chosen: by node type, the users or items, ascending, whose z alone is wanted; all of them where None.
         """
-        total = {kind: take(x[kind], chosen.get(kind)) for kind in self.pair}
+        total = {kind: some_rows(x[kind], chosen.get(kind)) for kind in self.pair}
         for layer in range(len(self.layers)):
             if layer < len(self.layers) - 1:
                 new = self._layer(layer, x, x, found)
                 x = {**x, **new}
-                new = {kind: take(x[kind], chosen.get(kind)) for kind in total}
+                new = {kind: some_rows(x[kind], chosen.get(kind)) for kind in total}
             else:
-                some = {
+                heard = {
                     kind: edges if (few := chosen.get(kind[2])) is None else rows(edges, few)
                     for kind, edges in found.items()
                 }
-                new = self._layer(layer, x, {kind: take(x[kind], chosen.get(kind)) for kind in x}, some)
+                new = self._layer(layer, x, {kind: some_rows(x[kind], chosen.get(kind)) for kind in x}, heard)
             total = {kind: total[kind] + new[kind] for kind in total}
         return {kind: part / (len(self.layers) + 1) for kind, part in total.items()}
 
@@ -152,15 +152,10 @@ def _mixed(x: Nodes, found: Relations, alphas: Mapping[EdgeType, Tensor]) -> dic
     return new
 
 
-def _key(edge_type: EdgeType) -> str:
-    """An edge type as the name of a module."""
-    return "-".join(edge_type).replace(".", "_")
-
-
 def _share(layer: int, key: str) -> str:
     return f"{layer}-{key}"
 
 
-def take(table: Tensor, index: Tensor | None) -> Tensor:
+def some_rows(table: Tensor, index: Tensor | None) -> Tensor:
     """The rows named; all of them where None."""
     return table if index is None else table[index]

@@ -92,6 +92,11 @@ def node_key(kind: str) -> str:
     return f"{key}_" if any(hasattr(taken, key) for taken in (nn.ModuleDict(), nn.ParameterDict())) else key
 
 
+def edge_key(edge_type: EdgeType) -> str:
+    """An edge type as the name of a submodule."""
+    return "-".join(edge_type).replace(".", "_")
+
+
 def in_target_order(
     views: Views, found: Mapping[EdgeType, Relation], weight: Mapping[EdgeType, Tensor]
 ) -> dict[EdgeType, Tensor]:

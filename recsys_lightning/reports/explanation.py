@@ -32,22 +32,42 @@ def page_markdown(
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
+MAKERS = {".html": page_html, ".md": page_markdown}
+"""Of pages, by the suffix of the file."""
+
+
 def write_page(
     file: File, user: str, history: Sequence[HistoryItem], explanations: Sequence[Explanation], paths: Sequence[Path]
 ) -> None:
     """Write the page, whole or not at all; the suffix of the file says how, `.html` or `.md`.
 
     Raises:
-        InputError: the suffix is another one.
+        InputError: no page can be written there.
     """
-    makers = {".html": page_html, ".md": page_markdown}
-    if file.suffix.lower() not in makers:
-        raise InputError(f"{file} cannot be written as a page: let its name end in {' or '.join(makers)}.")
-    text = makers[file.suffix.lower()](user, history, explanations, paths)
+    check_page(file)
+    text = MAKERS[file.suffix.lower()](user, history, explanations, paths)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, file)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_page(file: File) -> None:
+    """Refuse what no page can be written to.
+
+    Raises:
+        InputError: its suffix is another one, it is a folder, or it would lie below a file.
+    """
+    if file.suffix.lower() not in MAKERS:
+        raise InputError(f"The page {file} cannot be written: its name must end in {' or '.join(MAKERS)}.")
+    if file.is_dir():
+        raise InputError(f"The page {file} cannot be written: that is a folder. Name a file in it.")
+    above = next(folder for folder in file.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"The page {file} cannot be written: {above} is a file, no folder. Name another place.")
 
 
 def _list(explanations: Sequence[Explanation]) -> str:
@@ -75,7 +95,7 @@ def _paths(history: Sequence[HistoryItem], explanations: Sequence[Explanation], 
 def _why(one: Explanation) -> list[str]:
     rank = "" if one.rank is None else f"{one.rank}. "
     parts = [f"### {rank}{_safe(one.title)}", _safe(words.sum_of_terms(one))]
-    effects = [[_safe(words.effect_name(effect, one.user)), effect.value] for effect in words.strongest(one)]
+    effects = [[_safe(words.effect_name(effect)), effect.value] for effect in words.strongest(one)]
     if effects:
         parts += [markdown_table(["what tells most", "effect"], effects), words.remainder(one)]
     parts += [part for kind, influence in one.influences.items() for part in _influence(kind, influence)]

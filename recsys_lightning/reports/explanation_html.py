@@ -90,8 +90,8 @@ def _card(one: Explanation, scale: float, colours: Colours) -> str:
     if one.attention:
         listened = "; ".join(words.attention_words(one))
         parts.append(f'<h4>Attention to own items</h4><p class="small">{escape(listened)}</p>')
-    if one.fidelity is not None:
-        parts.append(f'<p class="tried">{escape(words.fidelity_words(one))}</p>')
+    if tried := words.fidelity_words(one):
+        parts.append(f'<p class="tried">{escape(tried)}</p>')
     return f'<article class="card">{"".join(parts)}</article>'
 
 
@@ -115,16 +115,16 @@ def _effects(one: Explanation) -> str:
     if not shown:
         return ""
     most = max(abs(effect.value) for effect in shown) or 1.0
-    rows = "".join(_effect_row(effect, one.user, most) for effect in shown)
+    rows = "".join(_effect_row(effect, most) for effect in shown)
     rest = words.remainder(one)
     note = f'<p class="small quiet">{escape(rest)}</p>' if rest else ""
     return f"<h4>What tells most</h4><table>{rows}</table>{note}"
 
 
-def _effect_row(effect: Effect, user: str, most: float) -> str:
+def _effect_row(effect: Effect, most: float) -> str:
     sign = ' class="minus"' if effect.value < 0 else ""
     bar = f'<span{sign} style="width:{100 * abs(effect.value) / most:.1f}%"></span>'
-    name = escape(words.effect_name(effect, user))
+    name = escape(words.effect_name(effect))
     return f'<tr><td>{name}</td><td class="bar">{bar}</td><td>{effect.value:+.4f}</td></tr>'
 
 

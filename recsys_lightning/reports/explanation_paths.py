@@ -61,8 +61,9 @@ def paths(
 
     The weight of a path is the effect of the own item times how much the value that both items have tells of them:
     log(I / n) / log(I) where n of I items have it, so that a director in common counts more than a genre. A value that
-    more than half of the items have makes no path, nor does an effect below zero. An item without any path gets its
-    strongest own item instead, over other users, which counts like a value that half of the items have.
+    more than half of the items have makes no path, nor does an effect below zero, nor an own item to itself. An item
+    without any path gets its strongest own item instead, over other users, which counts like a value that half of the
+    items have.
 
     Args:
         explanations: of one user's recommendations, with raw ids.
@@ -114,9 +115,9 @@ def _over_users(explanation: Explanation, num_items: int) -> list[Path]:
 
 
 def _own_items(explanation: Explanation) -> dict[str, float]:
-    """Effects above zero of the user's own items."""
+    """Effects above zero of the user's own items, the explained one left out."""
     found: dict[str, float] = defaultdict(float)
     for effect in explanation.effects:
-        if effect.source == explanation.user and effect.value > 0:
+        if effect.relation == "rates" and effect.value > 0 and effect.target != explanation.item:
             found[effect.target] += effect.value
     return dict(found)

@@ -11,10 +11,13 @@ from recsys_lightning.reports.tables import number
 EFFECTS, LISTENED, HISTORY = 5, 5, 30
 """So many effects, attention weights and items of the history are shown."""
 
+OWNED = "the user has it, so it is not ranked and nothing is measured by taking edges away"
+
 PATHS = (
-    "The own items that do most for each recommended one, and what the two have in common. A thicker line is a larger "
-    "effect on the score, and something rarer in common. The effects are the model's; what two items have in common is "
-    "a fact of the data, and not always the model's reason."
+    "Own items that share a value, such as a genre, with the recommended one: the strongest by their effect on the "
+    "score times how rare that value is, which is also how thick a line is. Where no own item shares any, the one with "
+    "the largest effect stands instead, over other users. The effects are the model's; what two items share is a fact "
+    "of the data, and not always the model's reason."
 )
 
 
@@ -49,9 +52,9 @@ def strongest(explanation: Explanation) -> list[Effect]:
     return sorted(explanation.effects, key=lambda effect: -abs(effect.value))[:EFFECTS]
 
 
-def effect_name(effect: Effect, user: str) -> str:
+def effect_name(effect: Effect) -> str:
     """The user's own items by their title, other edges with what they are."""
-    return effect.title if effect.source == user else f"{effect.title} ({effect.relation.replace('_', ' ')})"
+    return effect.title if effect.relation == "rates" else f"{effect.title} ({effect.relation.replace('_', ' ')})"
 
 
 def remainder(explanation: Explanation) -> str:
@@ -78,15 +81,27 @@ def attention_words(explanation: Explanation) -> list[str]:
 def fidelity_words(explanation: Explanation) -> str:
     """What became of the item when its explanation was taken at its word; nothing where that was not tried."""
     found = explanation.fidelity
+    if explanation.rank is None:
+        return f"{OWNED[0].upper()}{OWNED[1:]}."
     if found is None:
         return ""
     edges = _count(found.removed, "strongest edge")
-    rank = f"rank {found.rank:,}" if explanation.rank is None else _moved(explanation.rank, found.rank)
-    return (
-        f"Tried: without its {edges} the score goes from {number(explanation.score)} to {number(found.score)}, {rank}. "
-        f"Without as many random edges of the user it is {number(found.random_score)}, in the median rank "
-        f"{found.random_rank:,g}."
+    tried = (
+        f"Tried: without its {edges} the score goes from {number(explanation.score)} to {number(found.score)}, "
+        f"{_moved(explanation.rank, found.rank)}."
     )
+    if found.random_score is None or found.random_rank is None:
+        return f"{tried} These were all of {in_question(explanation)}, so as many random ones would be the same."
+    return (
+        f"{tried} Without as many random ones of {in_question(explanation)} it is {number(found.random_score)}, in the "
+        f"median rank {found.random_rank:,g}."
+    )
+
+
+def in_question(explanation: Explanation) -> str:
+    """The edges that the explainer judged, of which fidelity draws its random ones."""
+    own = all(effect.relation == "rates" for effect in explanation.effects)
+    return "the user's edges" if own else "the edges of the user and of the item's attributes"
 
 
 def path_words(path: Path) -> str:

@@ -15,6 +15,12 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.models.base import Recommender
 from recsys_lightning.schema import Schema
 
+SAME_TYPES = (
+    "\nTypes of nodes and edges are the same. What may differ is data.graph.shuffle, min_items, weight, half_life, "
+    "features, vectors or parents, or what lies in the files of items and those that these options name."
+)
+"""Said of two graphs that their types do not tell apart."""
+
 
 class Data(Protocol):
     """What a task asks of a datamodule."""
@@ -163,6 +169,7 @@ class Task(LightningModule):
                 f"  checkpoint: {_graph_in_words(saved)}\n"
                 f"  given data: {_graph_in_words(given)}\n"
                 "Give the options data.graph of its run (they lie in the run's config.yaml), or train again."
+                f"{SAME_TYPES if saved.edge_types == given.edge_types else ''}"
             )
 
     def _refuse_other_network(self, saved: Mapping[str, torch.Tensor]) -> None:

@@ -52,6 +52,13 @@ def test_a_closed_form_is_solved_on_the_spot_and_everything_has_its_name() -> No
     assert torch.equal(advisor.seen.col, tables.csr("train", "val").col)
 
 
+def test_the_verb_is_for_the_command_line() -> None:
+    options = [*WORLD, "--model.recommender"]
+    assert isinstance(ask([*options, "EASE"]).advisor.model, EASE)
+    with pytest.raises(InputError, match="recsys recommend --config"):
+        ask([*options, "LightGCN"])
+
+
 def test_a_network_without_a_checkpoint_is_not_asked() -> None:
     with pytest.raises(InputError, match=r"^LightGCN is trained, so it can be asked by its checkpoint only\. Name one"):
         ask([*WORLD, "--model.recommender", "LightGCN"], None, "explain")

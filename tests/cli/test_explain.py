@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from recsys_lightning.cli.explain import in_words
 from recsys_lightning.explain.explanation import Attention, Effect, Explanation, Fidelity, Influence, Share
@@ -32,6 +33,7 @@ def test_help_names_every_explainer(recsys: Recsys, words: list[str]) -> None:
     outcome = recsys("explain", *words)
     assert outcome.status == 0
     assert set(EXPLAINERS) <= set(outcome.out.split())
+    assert "minutes for ten items: use --item" in outcome.out and "the edges in question" in outcome.out
     assert all(option in outcome.out for option in ("--item ID", "--fidelity", "--page FILE", "--json", "--user ID"))
 
 
@@ -66,13 +68,51 @@ def test_a_page(recsys: Recsys, user: str, tmp_path: Path, suffix: str) -> None:
     assert user in text and "2013-" in text
 
 
+def test_a_page_that_cannot_be_is_refused_before_the_model_is_made(
+    recsys: Recsys, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "page.html"
+    folder.mkdir()
+    monkeypatch.setattr("recsys_lightning.cli.advice.ask", None)
+    outcome = recsys("explain", *EASE, "--user", user, "--page", folder)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"The page {folder} cannot be written: that is a folder. Name a file in it." in outcome.err
+    assert not list(folder.iterdir())
+
+
+def test_the_explanation_is_told_although_the_page_fails(
+    recsys: Recsys, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("recsys_lightning.reports.explanation.os.replace", full)
+    outcome = recsys("explain", *EASE, "--user", user, "--page", tmp_path / "pages" / "page.html")
+    assert outcome.status == 2 and "No space left on device" in outcome.err
+    assert outcome.last_line.startswith("exact: ") and not list((tmp_path / "pages").iterdir())
+
+
+def test_an_item_that_the_user_has_is_not_measured(recsys: Recsys, user: str) -> None:
+    from recsys_lightning.cli.advice import ask
+
+    advisor = ask(EASE).advisor
+    index = advisor.catalogue.user(user)
+    item = advisor.catalogue.items[int(advisor.views.train.select(torch.tensor([index]))[1][0])]
+    outcome = recsys("explain", *EASE, "--user", user, "--item", item, "--fidelity")
+    assert outcome.status == 0, outcome.err
+    assert "  the user has it, so it is not ranked and nothing is measured by taking edges away" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--user", "nobody"], "There is no user 'nobody' among the "),
         (["--user", "USER", "--item", "-1"], "There is no movie '-1' among the "),
         (["--user", "USER", "--explainer", "shap"], "There is no explainer shap; there are exact, contrast, occlusion"),
-        (["--user", "USER", "--page", "page.pdf"], "--page is page.pdf; its name must end in .html or .md."),
+        (
+            ["--user", "USER", "--page", "page.pdf"],
+            "The page page.pdf cannot be written: its name must end in .html or .md.",
+        ),
         (["--item", "1"], "Say for whom: recsys explain --user ID"),
         (["--user", "USER", "--ckpt_path", "no.ckpt"], "There is no checkpoint no.ckpt."),
         (
@@ -107,7 +147,10 @@ def test_all_that_an_explanation_can_say() -> None:
     )
     bare = Explanation("u", "b", "Brazil", 1.0, None, {"base": 1.0}, "exact", (), meaning="Parts.")
     silent = Explanation("u", "c", "Cube", 1.0, 4, {"base": 1.0}, "exact", effects[:1], meaning="Parts.")
-    assert in_words([full, bare, silent], fidelity=True) == "\n".join(
+    few = Explanation(
+        **{**vars(silent), "title": "Dune", "item": "d", "fidelity": Fidelity(1, 0.5, 9, None, None)},
+    )
+    assert in_words([full, bare, silent, few], fidelity=True) == "\n".join(
         [
             "Alien [a]: rank 2, score 3.5000 = +3.2500 base +0.2500 genre",
             "  +0.7000  Movie 0",
@@ -119,13 +162,20 @@ def test_all_that_an_explanation_can_say() -> None:
             "  +0.5000  the rest",
             f"  genre +0.2500, weight 0.10; of the user: Drama +0.3500; new to the user: {5 * 'War -0.1000, '}2 more",
             "  attention: Movie 1 25%",
-            "  without the first 5 of these: rank 31, score 1.0000; without 5 random ones: rank 2.5, score 3.0000",
+            "  without the first 5 of these: rank 31, score 1.0000; without 5 random ones of "
+            "the edges of the user and of the item's attributes: rank 2.5, score 3.0000",
             "",
             "Brazil [b]: the user has it, score 1.0000",
+            "  the user has it, so it is not ranked and nothing is measured by taking edges away",
             "",
             "Cube [c]: rank 4, score 1.0000",
             "  +0.7000  Movie 0",
             "  nothing to measure: nothing of these speaks for it",
+            "",
+            "Dune [d]: rank 4, score 1.0000",
+            "  +0.7000  Movie 0",
+            "  without the first 1 of these: rank 9, score 0.5000; these were all of the user's edges, so as many "
+            "random ones would be the same",
             "",
             "exact: Parts.",
         ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_the_digest_changes_with_every_part():
     assert len({graph.digest for graph in (one, *others)}) == len(others) + 1
     assert typed(**parts).digest == one.digest
     assert replace(one, weights=EdgeWeights("none", half_life=1)).digest == one.digest  # it weighs nothing
+
+
+def test_the_graph_is_digested_once(monkeypatch):
+    made, real = [], hashlib.blake2b
+    monkeypatch.setattr(hashlib, "blake2b", lambda *given, **more: made.append(1) or real(*given, **more))
+    prepared, graph = world(), typed()
+    made.clear()
+    schemas = [prepared.schema(graph=graph) for _ in range(3)]
+    assert len(made) == 1 and {schema.graph for schema in schemas} == {graph.digest}
+    assert replace(graph, features=np.zeros((3, 1), np.float32)).digest != graph.digest  # not what it was made of
 
 
 def test_items_unseen_in_train_bring_no_values():

@@ -11,6 +11,7 @@ from recsys_lightning.explain.explainers import Contrast, Occlusion
 from recsys_lightning.models import EASE, GAT, MF, ItemKNN, LightGCN, Popularity, Recommender
 from tests.explain.models import advisor, catalogue, score
 from tests.models import graphs
+from tests.worlds import csr
 
 KINDS = [EASE, ItemKNN, LightGCN, MF, Popularity]
 
@@ -96,6 +97,34 @@ def test_explainers_by_name(name: str) -> None:
 
 def test_an_explainer_of_ones_own() -> None:
     assert advisor(EASE).explain_recommendation("u4", "m3", Contrast(Occlusion())).explainer == "contrast_occlusion"
+
+
+@pytest.mark.parametrize("inner", ["exact", "integrated_gradients"])
+def test_contrast_hides_what_the_lists_hide(inner: str) -> None:
+    one = advisor(EASE)
+    matrix = torch.zeros(40, 30)
+    matrix[one.views.train.row, one.views.train.col] = 1
+    matrix[4, one.ranked(torch.tensor([4]), 5).item[0, 1:4]] = 1  # rows of val
+    both = Advisor(one.model, one.views, one.catalogue, csr(matrix))
+    shown = [line.item for line in both.recommend("u4", 20)]
+    name = "contrast" if inner == "exact" else f"contrast_{inner}"
+    values = [
+        {effect.target: effect.value for effect in why.effects} for why in both.explain("u4", [shown[0]], name)
+    ] + [
+        {effect.target: effect.value for effect in why.effects}
+        for why in both.explain("u4", [shown[0], *shown[10:]], inner)
+    ]
+    contrast, plain, *rivals = values
+    for target, value in contrast.items():
+        mean = sum(rival[target] for rival in rivals) / len(rivals)
+        assert value == pytest.approx(plain[target] - mean, abs=1e-5)
+
+
+def test_an_item_that_the_user_has_is_not_measured() -> None:
+    one = advisor(EASE)
+    own = one.views.train.select(torch.tensor([4]))[1][0]
+    found = one.explain_recommendation("u4", f"m{own}", fidelity=True)
+    assert found.rank is None and found.fidelity is None and found.effects
 
 
 def test_fidelity_on_request() -> None:

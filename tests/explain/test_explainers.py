@@ -9,6 +9,7 @@ from recsys_lightning.explain.explainers import RIVALS, Contrast, Exact, Explain
 from recsys_lightning.models import EASE, GAT, MF, LightGCN, Recommender
 from tests.explain.models import RATES, advisor, score, train
 from tests.models import graphs
+from tests.worlds import csr
 
 ITEM = torch.tensor([3, 29])
 
@@ -24,7 +25,10 @@ def test_exact_values_and_rest_are_the_score(kind: type[Recommender]) -> None:
 
 def test_exact_needs_parts() -> None:
     one = advisor(MF)
-    with pytest.raises(InputError, match=r"^MF cannot be explained by exact: .* occlusion works for every model\.$"):
+    with pytest.raises(
+        InputError,
+        match=r"^MF cannot be explained by exact: .* occlusion works for every model that reads no histories\.$",
+    ):
         Exact().effects(one.model, one.views, {RATES: own_edges(one.views, 4)}, 4, ITEM)
 
 
@@ -67,10 +71,31 @@ def test_contrast_is_less_what_the_next_ones_get() -> None:
     one = advisor(EASE)
     edges = {RATES: own_edges(one.views, 4)}
     ranked = one.ranked(torch.tensor([4]), 2 * RIVALS).item[0]
-    found = Contrast().effects(one.model, one.views, edges, 4, ITEM)
-    plain, rivals = (Exact().effects(one.model, one.views, edges, 4, item) for item in (ITEM, ranked[RIVALS:]))
+    found = Contrast().effects(one.model, one.views, edges, 4, ranked[:2])
+    plain, rivals = (Exact().effects(one.model, one.views, edges, 4, item) for item in (ranked[:2], ranked[RIVALS:]))
     torch.testing.assert_close(found.values, plain.values - rivals.values.mean(0))
     assert found.rest is None
+
+
+def test_rivals_are_of_what_is_shown_and_no_item_is_its_own() -> None:
+    one = advisor(EASE)
+    matrix = torch.zeros(40, 30)
+    matrix[one.views.train.row, one.views.train.col] = 1
+    matrix[4, one.ranked(torch.tensor([4]), 5).item[0, 1:4]] = 1  # rows of val
+    one.seen = csr(matrix)
+    edges = {RATES: own_edges(one.views, 4)}
+    shown = one.ranked(torch.tensor([4]), 2 * RIVALS).item[0]
+    item = shown[[0, RIVALS + 2, RIVALS + 3]]
+    rivals = shown[RIVALS:][shown[RIVALS:] >= 0]
+    assert len(rivals) > 4
+    found = Contrast().effects(one.model, one.views, edges, 4, item, one.seen)
+    for row, index in enumerate(item):
+        others = rivals[rivals != index]
+        assert len(others) == len(rivals) - (row > 0)
+        plain, theirs = (Exact().effects(one.model, one.views, edges, 4, of).values for of in (index[None], others))
+        torch.testing.assert_close(found.values[row], plain[0] - theirs.mean(0))
+        alone = Contrast().effects(one.model, one.views, edges, 4, index[None], one.seen)
+        torch.testing.assert_close(alone.values[0], found.values[row])
 
 
 def test_contrast_without_rivals_is_plain() -> None:

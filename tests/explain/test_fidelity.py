@@ -31,9 +31,12 @@ def test_the_strongest_edges_are_really_taken_away_and_random_ones_matter_less()
         assert found.removed == min(5, int((value > 0).sum()))
         assert abs(found.score - float(everything[item])) < 1e-6
         assert found.rank == int(places(everything, hidden, torch.tensor([item])))  # what the user had stays hidden
+        assert (found.random_score is None) == (found.random_rank is None) == (found.removed == len(value))
+        if found.random_score is None or found.random_rank is None:
+            continue
         assert found.score <= found.random_score + 1e-6 and found.rank >= found.random_rank
         falls.append(found.rank > found.random_rank)
-    assert sum(falls) >= 8
+    assert len(falls) >= 8 and sum(falls) >= len(falls) - 1
 
 
 def test_nothing_speaks_for_the_item() -> None:
@@ -48,14 +51,24 @@ def test_attributes_are_taken_away_too() -> None:
     torch.manual_seed(0)
     model = GAT(schema, dim=8).eval()
     edges = attribute_edges(views, schema, torch.tensor([0]))
-    edges = subset(edges, torch.arange(5))
-    value = torch.ones(5)
+    edges = subset(edges, torch.arange(3))
+    value = torch.ones(3)
     hidden = views.train.select(torch.tensor([1]))[1]
     found = measure(model, views, hidden, 1, 0, edges, value)
     bare = outcome(model, remove(views, edges), hidden, 1, torch.tensor([0]))
     whole = outcome(model, views, hidden, 1, torch.tensor([0]))
     assert found is not None and found.removed == len(value)
-    assert found.score == found.random_score == float(bare.score) != float(whole.score)
+    assert found.score == float(bare.score) != float(whole.score)
+
+
+def test_random_ones_are_not_drawn_where_all_were_taken_away() -> None:
+    one = advisor(EASE)
+    hidden = one.views.train.select(torch.tensor([0]))[1]
+    own = own_edges(one.views, 0)
+    for count, random in ((5, False), (6, True)):
+        found = measure(one.model, one.views, hidden, 0, 3, {RATES: own[:count]}, torch.ones(count))
+        assert found is not None and found.removed == 5
+        assert (found.random_score is not None) == (found.random_rank is not None) == random
 
 
 def test_items_that_the_user_has_have_no_rank() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -72,6 +74,17 @@ def test_a_mask_keeps_what_the_score_needs() -> None:
     mask = GNN().effects(one.model, one.views, edges, 4, item).values[0]
     assert ((mask >= 0) & (mask <= 1)).all()
     assert mask[value.argmax()] > 0.9 and mask[value.argmin()] < 0.5
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_is_for_terminals(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = advisor(EASE)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    GNN(epochs=1).effects(one.model, one.views, {RATES: own_edges(one.views, 4)}, 4, ITEM)
+    out, err = capsys.readouterr()
+    assert not out and ("gnn" in err and "/2" in err) == terminal and bool(err) == terminal
 
 
 @pytest.mark.parametrize("how", [IntegratedGradients(), GNN(epochs=2)])

@@ -194,6 +194,27 @@ class TestParts:
             penalties = [model.penalty(state, user, item, negative) for state in (part, whole)]
             torch.testing.assert_close(*penalties, **CLOSE)
 
+    @pytest.mark.parametrize("fan_out", [None, [-1, -1]])
+    @pytest.mark.parametrize("missing", [0, 3, 16])
+    def test_what_is_not_encoded_is_not_taken_for_something_else(self, missing: int, fan_out: list[int] | None) -> None:
+        world = typed.world()
+        model = trained(world, fan_out=fan_out)
+        held = torch.tensor([1, 2, 4])
+        state = model.encode_for(world.views, batch_of(held, held, held[:, None]))
+        assert state.user_id is not None and state.item_id is not None
+        mixed = torch.tensor([2, missing])
+        for read in (
+            lambda: model.users(state, mixed),
+            lambda: model.items(state, mixed),
+            lambda: model.items(state, mixed[:, None]),
+            lambda: model.users_without(state, mixed, held[:2]),
+            lambda: model.users_without(state, held[:2], mixed),
+            lambda: model.terms(state, held[:2], mixed),
+            lambda: model.influences(state, mixed, held[:2]),
+        ):
+            with pytest.raises(IndexError):
+                read()
+
     @pytest.mark.parametrize("attention", ATTENTIONS)
     def test_gradients_of_all_neighbours_are_those_of_the_whole_graph(self, attention: str) -> None:
         world = typed.world(**RICH)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recsys_lightning.models.listening import Scoring
-from recsys_lightning.models.messages import Messages, Relations
+from recsys_lightning.models.messages import Messages, Relations, some_rows
 from recsys_lightning.models.neighbours import sample
 from recsys_lightning.models.relations import relations
 from recsys_lightning.schema import EdgeType
@@ -193,3 +193,9 @@ def test_node_types_whose_names_torch_would_not_take() -> None:
     edges = tuple(tuple(renamed.get(part, part) for part in kind) for kind in data.schema.edge_types)
     schema = type(data.schema)(**{**vars(data.schema), "edge_types": edges})
     assert len(Messages(schema, D, H, 2, "gat", 0.0).edge_types) == 6
+
+
+def test_some_rows_or_all() -> None:
+    table = torch.arange(4)
+    assert some_rows(table, None) is table
+    assert some_rows(table, torch.tensor([3, 1])).tolist() == [3, 1]

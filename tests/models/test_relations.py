@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from recsys_lightning.models.relations import Relation, in_target_order, node_key, relation, relations
+from recsys_lightning.models.relations import Relation, edge_key, in_target_order, node_key, relation, relations
 from tests import worlds
 from tests.models import typed
 
@@ -97,3 +97,10 @@ def test_any_node_type_can_name_a_parameter_and_a_module(kind: str) -> None:
     nn.ParameterDict({node_key(kind): torch.zeros(1)})
     nn.ModuleDict({node_key(kind): nn.Identity()})
     assert node_key("user") == "user"
+    nn.ModuleDict({edge_key((kind, "rev_has", "item")): nn.Identity()})
+
+
+def test_edge_types_have_keys_of_their_own() -> None:
+    schema = typed.world(hierarchy=True).schema
+    assert len({edge_key(kind) for kind in schema.edge_types}) == len(schema.edge_types)
+    assert edge_key(("user", "rates", "a.b")) == "user-rates-a_b"  # checkpoints hold these names

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recsys_lightning.errors import InputError
-from recsys_lightning.reports.explanation import page_html, page_markdown, write_page
+from recsys_lightning.reports.explanation import check_page, page_html, page_markdown, write_page
 from tests.reports.pages import USER, explanation, history, paths_of_three
 
 SAFE = r'\<script\>alert("1")\</script\> & \*Co\* \| \`x\`'
@@ -75,6 +75,29 @@ def test_the_suffix_decides(tmp_path: Path, name: str, maker: object) -> None:
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"page\.pdf cannot be written .* \.html or \.md"):
+    with pytest.raises(InputError, match=r"page\.pdf cannot be written: .* \.html or \.md"):
         write_page(tmp_path / "page.pdf", USER, history(), [], [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_and_what_lies_below_a_file_are_refused(tmp_path: Path) -> None:
+    folder, text = tmp_path / "folder.html", tmp_path / "text.md"
+    folder.mkdir()
+    text.touch()
+    with pytest.raises(InputError, match=r"folder\.html cannot be written: that is a folder"):
+        check_page(folder)
+    with pytest.raises(InputError, match=r"a\.md cannot be written: .*text\.md is a file, no folder"):
+        check_page(text / "new" / "a.md")
+    check_page(text)
+    check_page(tmp_path / "new" / "newer" / "a.md")
+    assert sorted(tmp_path.iterdir()) == [folder, text]
+
+
+def test_nothing_is_left_of_a_page_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_page(tmp_path / "page.md", USER, [], [], [])
     assert not list(tmp_path.iterdir())

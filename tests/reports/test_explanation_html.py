@@ -116,6 +116,7 @@ def test_the_least_that_there_can_be() -> None:
     )
     text = Reader(page_html(USER, [], [bare], [])).text
     assert "has it" in text and "Nothing yet." in text
+    assert "The user has it, so it is not ranked" in text
     assert "What tells most" not in text and "hang together" not in text and "Attention" not in text
     assert "Why each" not in Reader(page_html(USER, [], [], [])).text
 

@@ -46,6 +46,19 @@ def test_effects_below_zero_and_edges_of_others_make_no_path() -> None:
     assert paths([one], {"genre": attribute(c="x", a="x", r1="x")}, ITEMS) == []
 
 
+def test_an_own_item_makes_no_path_to_itself() -> None:
+    kinds = {"genre": attribute(a="x", b="x")}
+    [only] = paths([explanation("a", None)], kinds, ITEMS)
+    assert (only.own, only.via) == ("b", ("genre", "x"))
+    alone = explanation("a", None, effects=(effect("a", 0.5),))
+    assert paths([alone], kinds, ITEMS) == []
+
+
+def test_an_item_with_the_id_of_the_user_is_not_the_user() -> None:
+    edge = Effect("has_genre", USER, "a", "Alien", 9.0)
+    assert paths([explanation(USER, effects=(edge,))], {}, ITEMS) == []
+
+
 def test_several_edges_to_one_item_add_up() -> None:
     one = explanation(effects=(effect("a", 0.5), effect("a", 0.25)))
     assert paths([one], {}, ITEMS) == [Path(USER, "a", None, "r1", pytest.approx(0.75 * telling(I / 2)))]

@@ -42,20 +42,39 @@ def test_shown_effects_hidden_ones_and_the_rest_make_the_score() -> None:
 
 
 def test_own_items_go_by_their_title_and_other_edges_say_what_they_are() -> None:
-    assert words.effect_name(effect("a", 1.0), USER) == "Alien"
-    other = Effect("has_genre", "r1", "Horror", "Horror", 1.0)
-    assert words.effect_name(other, USER) == "Horror (has genre)"
+    assert words.effect_name(effect("a", 1.0)) == "Alien"
+    other = Effect("has_genre", USER, "Horror", "Horror", 1.0)  # an item with the id of the user
+    assert words.effect_name(other) == "Horror (has genre)"
 
 
 def test_fidelity() -> None:
     assert words.fidelity_words(explanation()) == (
         "Tried: without its 5 strongest edges the score goes from 1.5000 to 0.5000, rank 1 becomes 37. "
-        "Without as many random edges of the user it is 1.2500, in the median rank 2.5."
+        "Without as many random ones of the user's edges it is 1.2500, in the median rank 2.5."
     )
     same = words.fidelity_words(explanation(fidelity=Fidelity(1, 1.5, 1, 1.5, 1.0)))
     assert "its 1 strongest edge the" in same and "still rank 1." in same
     assert words.fidelity_words(explanation(fidelity=None)) == ""
-    assert "to 0.5000, rank 37." in words.fidelity_words(explanation(rank=None))
+    both = explanation(effects=(effect("a", 0.5), Effect("has_genre", "r1", "Horror", "Horror", 1.0)))
+    assert "random ones of the edges of the user and of the item's attributes it is" in words.fidelity_words(both)
+
+
+def test_fidelity_of_an_item_that_the_user_has() -> None:
+    for found in (None, Fidelity(5, 0.5, 37, 1.25, 2.5)):
+        assert words.fidelity_words(explanation(rank=None, fidelity=found)) == (
+            "The user has it, so it is not ranked and nothing is measured by taking edges away."
+        )
+
+
+def test_fidelity_where_nothing_is_left_to_draw() -> None:
+    assert words.fidelity_words(explanation(fidelity=Fidelity(3, 0.5, 37, None, None))) == (
+        "Tried: without its 3 strongest edges the score goes from 1.5000 to 0.5000, rank 1 becomes 37. "
+        "These were all of the user's edges, so as many random ones would be the same."
+    )
+
+
+def test_paths_are_told_for_what_they_are() -> None:
+    assert "share a value" in words.PATHS and "effect on the score times how rare" in words.PATHS
 
 
 def test_what_lies_between() -> None:

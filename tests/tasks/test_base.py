@@ -81,6 +81,7 @@ def test_a_checkpoint_of_another_graph_is_refused_by_models_that_read_it(
     assert f"3 of genre, 0 features of items, edges weighed by none, digest {data().schema.graph}" in str(caught.value)
     assert f"edges weighed by {graph.get('weight', 'none')}, digest {other.schema.graph}" in str(caught.value)
     assert ("no attributes" in str(caught.value)) == ("attributes" in graph)
+    assert ("What may differ is data.graph.shuffle, min_items, " in str(caught.value)) == ("attributes" not in graph)
     loaded = Ranking.load_from_checkpoint(path, recommender=partial(model, dim=4))
     with pytest.raises(InputError, match="another graph"):
         trainer(tmp_path).test(loaded, other)
