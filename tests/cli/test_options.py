@@ -48,7 +48,8 @@ def world(tmp_path: Path) -> list[str]:
         ("--trainer.enable_model_summary maybe", "trainer.enable_model_summary is maybe; it must be bool."),
         (
             "--data.recipe.split chronological",
-            "data.recipe.split is chronological; it can be 'global_time', 'leave_last_out', 'random', 'official', 'cold_items'.",
+            "data.recipe.split is chronological; "
+            "it can be 'global_time', 'leave_last_out', 'random', 'official', 'cold_items'.",
         ),
     ],
 )
