@@ -20,7 +20,7 @@ recsys: train, evaluate and compare recommender systems
   recsys validate --config FILE --ckpt_path FILE [options]   rank for the val rows
   recsys test     --config FILE --ckpt_path FILE [options]   rank for the test rows, write metrics.json and report.md
   recsys predict  --config FILE --ckpt_path FILE [options]   write top-k lists with ids and titles
-  recsys recommend --config FILE --ckpt_path FILE --user ID the best items for one user
+  recsys recommend --config FILE --ckpt_path FILE --user ID  the best items for one user
   recsys explain  --config FILE --ckpt_path FILE --user ID   why: what the scores are made of
   recsys floors   --config FILE [--only NAME,...]            tune and test popularity, item-kNN, EASE, GF-CF
   recsys data     list | describe NAME | download NAME | audit NAME
