@@ -178,15 +178,14 @@ class GenreGAT(Recommender):
         factors = in_target_order(views, found, weight)
         alphas = [
             {kind: alpha * factors[kind][:, None] if kind in factors else alpha for kind, alpha in layer.items()}
-            for layer in self.attention(views)
+            for layer in self.messages.coefficients(x, found)
         ]
         return self._encoded(views, x, self.messages.replay(x, found, alphas)[0], None, None, factors)
 
     def attention(self, views: Views) -> list[dict[EdgeType, Tensor]]:
-        """Coefficients (E, H) of each layer's relations, in the order of `Relation.target`; (E, 1) without attention.
-
-        Those of values that items hear are multiplied by the share g of their kind: they say how much is heard.
-        """
+        """Coefficients (E, H) of each layer, shares g included, in the order of `Relation.target`; none for `none`."""
+        if self.messages.attention == "none":
+            return []
         return self.messages.coefficients(self._inputs(views), views.derive(self.relations))
 
     def _inputs(self, views: Views) -> dict[str, Tensor]:
@@ -295,12 +294,13 @@ class GenreGAT(Recommender):
         """
         span = slice(int(views.train.crow[user]), int(views.train.crow[user + 1]))
         own, heard = views.train.col[span], (self.item_type, "rev_rates", "user")
-        alphas = self.attention(views)
-        layers = self.messages.replay(self._inputs(views), views.derive(self.relations), alphas)[1]
+        x, found = self._inputs(views), views.derive(self.relations)
+        alphas = self.messages.coefficients(x, found)
+        layers = self.messages.replay(x, found, alphas)[1]
         message = torch.zeros(len(own), self.dim, device=item.device)
-        for x, alpha in zip(layers, alphas, strict=False):
+        for passed, alpha in zip(layers, alphas, strict=False):
             share = alpha[heard][span]
-            message = message + x[self.item_type][own] * share.repeat_interleave(self.dim // share.shape[1], 1)
+            message = message + passed[self.item_type][own] * share.repeat_interleave(self.dim // share.shape[1], 1)
         index = torch.full_like(own, user)
         weight, total = state.own.weights(index, own)
         side = self._side(state, index, _split(self.items(state, own)[:, self.dim :], self.dim))

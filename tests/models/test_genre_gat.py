@@ -447,13 +447,17 @@ class TestExplanations:
             torch.testing.assert_close(heard, heard[:1, :1].expand_as(heard), **CLOSE)
             assert 0 < heard[0, 0].abs().item() < 0.5
 
+    def test_fixed_coefficients_are_no_attention(self) -> None:
+        world = typed.world()
+        assert trained(world, attention="none").attention(world.views) == []
+
 
 def oracle(model: GenreGAT, world: World, factor: dict[EdgeType, Tensor]) -> Tensor:
     """Scores (U, I) by dense matrices, whose messages are multiplied by factors (targets, sources)."""
     found = world.views.derive(relations(world.schema))
     x = dict(model._inputs(world.views))
     base, layers = dict(x), [{kind: x[kind] for kind in ("user", "item")}]
-    for heard in model.attention(world.views):
+    for heard in model.messages.coefficients(x, found):
         new: dict[str, Tensor] = {}
         for kind, alpha in heard.items():
             rows = found[kind].target

@@ -128,7 +128,8 @@ def test_zero_effects_and_influences_without_values_divide_by_nothing() -> None:
 
 def test_more_kinds_than_colours() -> None:
     kinds = {f"kind {n}": Influence(0.1, 0.1, (Share("x", 1.0, 1.0, 0.1),)) for n in range(8)}
-    Reader(page_html(USER, history(), [explanation(influences=kinds)], []))
+    text = Reader(page_html(USER, history(), [explanation(influences=kinds)], [])).text
+    assert all(kind in text.casefold() for kind in kinds)
 
 
 def test_long_histories_are_cut() -> None:
