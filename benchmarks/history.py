@@ -52,38 +52,48 @@ def plain_loop(rows: Interactions, length: int, levels: NDArray[np.float32], buc
     for user, timestamp, clicked, rated in zip(*columns, strict=True):
         own.setdefault(user, []).append((timestamp, clicked, rated))
     level = {rated: place + 1 for place, rated in enumerate(levels.tolist())}
-    shape = (rows.num_users, length)
+    shape = (rows.num_users, length + 1)
     item = torch.full(shape, rows.num_items)
-    rating, time_bucket, mask = (torch.zeros(shape, dtype=kind) for kind in (torch.long, torch.long, torch.bool))
+    rating, time_bucket, before, mask = (
+        torch.zeros(shape, dtype=kind) for kind in (torch.long, torch.long, torch.long, torch.bool)
+    )
     for user, entries in own.items():
-        kept = sorted(entries)[-length:]
-        size, newest = len(kept), kept[-1][0]
+        kept = sorted(entries)[-length - 1 :]
+        size = len(kept)
         item[user, :size] = torch.tensor([clicked for _, clicked, _ in kept])
         rating[user, :size] = torch.tensor([level[rated] for *_, rated in kept])
-        gaps = [math.floor(math.log2(1 + (newest - timestamp) / 3600)) for timestamp, *_ in kept]
-        time_bucket[user, :size] = torch.tensor([1 + min(buckets - 1, gap) for gap in gaps])
+        for newest, table in ((1, time_bucket), (2, before)):
+            older = kept[: size - newest + 1]
+            if older:
+                gaps = [math.floor(math.log2(1 + (older[-1][0] - timestamp) / 3600)) for timestamp, *_ in older]
+                table[user, : len(older)] = torch.tensor([1 + min(buckets - 1, gap) for gap in gaps])
         mask[user, :size] = True
-    return History(item, rating, time_bucket, mask)
+    return History(item, rating, time_bucket, before, mask, torch.tensor(False))
 
 
 def numpy_loop(rows: Interactions, length: int, levels: NDArray[np.float32], buckets: int) -> History:
     """The same histories, user by user."""
     assert rows.rating is not None and rows.timestamp is not None
-    shape = (rows.num_users, length)
+    shape = (rows.num_users, length + 1)
     item = np.full(shape, rows.num_items)
-    rating, time_bucket, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+    rating, time_bucket, before = (np.zeros(shape, np.int64) for _ in range(3))
+    mask = np.zeros(shape, bool)
     starts = np.searchsorted(rows.user, np.arange(rows.num_users + 1))
     for user in range(rows.num_users):
         own = slice(starts[user], starts[user + 1])
-        order = np.argsort(rows.timestamp[own], kind="stable")[-length:]
+        order = np.argsort(rows.timestamp[own], kind="stable")[-length - 1 :]
         if len(order):
             kept = rows.timestamp[own][order]
             item[user, : len(order)] = rows.item[own][order]
             rating[user, : len(order)] = np.searchsorted(levels, rows.rating[own][order], side="right")
-            gap = np.floor(np.log2(1 + (kept[-1] - kept) / 3600)).astype(np.int64)
-            time_bucket[user, : len(order)] = 1 + np.minimum(buckets - 1, gap)
+            for newest, table in ((1, time_bucket), (2, before)):
+                older = kept[: len(order) - newest + 1]
+                if len(older):
+                    gap = np.floor(np.log2(1 + (older[-1] - older) / 3600)).astype(np.int64)
+                    table[user, : len(older)] = 1 + np.minimum(buckets - 1, gap)
             mask[user, : len(order)] = True
-    return History(*(torch.from_numpy(array) for array in (item, rating, time_bucket, mask)))
+    tensors = (torch.from_numpy(array) for array in (item, rating, time_bucket, before, mask))
+    return History(*tensors, by_place=torch.tensor(False))
 
 
 def seconds(build: Callable[[], History]) -> tuple[float, History]:

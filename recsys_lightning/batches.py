@@ -64,22 +64,78 @@ class CSR(NamedTuple):
         return torch.stack([position, self.col[start[position] + offset]])
 
 
+class Entries(NamedTuple):
+    """Histories of a batch of users, oldest entry first, padded on the right as in `History`."""
+
+    item: Tensor  # (B, L)
+    rating: Tensor  # (B, L)
+    time: Tensor  # (B, L)
+    mask: Tensor  # (B, L), True = real entry
+
+
 class History(NamedTuple):
-    """The most recent train interactions of each user, oldest first, padded on the right.
+    """The most recent visible rows of each user, oldest first, padded on the right: one more than a model reads.
 
     Padding holds item `num_items` (a reserved row past the last real item), rating level 0, time bucket 0, mask False.
+    The one entry more moves in when another is left out.
     """
 
-    item: Tensor  # (U, L)
-    rating: Tensor  # (U, L), levels 1.. ascending with the rating
-    time: Tensor  # (U, L), buckets 1.. of the log gap to the user's newest entry
-    mask: Tensor  # (U, L), True = real entry
+    item: Tensor  # (U, L + 1)
+    rating: Tensor  # (U, L + 1), levels 1.. ascending with the rating
+    time: Tensor  # (U, L + 1), buckets 1.. of the log gap to the user's newest entry
+    time_before: Tensor  # (U, L + 1), likewise to the newest entry but one; of the newest itself, 0
+    mask: Tensor  # (U, L + 1), True = real entry
+    by_place: Tensor  # (), whether gaps count places in the history, as there are no timestamps
+
+    def of(self, user: Tensor) -> Entries:
+        """The newest L entries of users (B,)."""
+        return self._dropping(user, self._surplus(user), self.time[user])
+
+    def without(self, user: Tensor, item: Tensor) -> Entries:
+        """The newest L entries of users (B,) as they would be had each never met the item (B,).
+
+        No row of the pair reaches what is returned: the entry after the last one moves in for it, and gaps are counted
+        from the newest entry that is left.
+        """
+        hit = self.item[user] == item[:, None]
+        met = hit.any(1)
+        drop = torch.where(met, hit.int().argmax(1), self._surplus(user))
+        newest = drop == self.mask[user].sum(1) - 1
+        older = torch.arange(hit.shape[1], device=user.device) < drop[:, None]
+        nearer = older & (met & (newest | self.by_place))[:, None]
+        return self._dropping(user, drop, torch.where(nearer, self.time_before[user], self.time[user]))
+
+    def _surplus(self, user: Tensor) -> Tensor:
+        """(B,) the place that is one too many: the oldest entry's where all are taken, else the last, of padding."""
+        last = self.mask.shape[1] - 1
+        return torch.where(self.mask[user, last], 0, last)
+
+    def _dropping(self, user: Tensor, drop: Tensor, time: Tensor) -> Entries:
+        """Entries but for one place (B,) of each row."""
+        place = torch.arange(self.mask.shape[1] - 1, device=drop.device)
+        place = place + (place >= drop[:, None])
+        row = user[:, None]
+        return Entries(self.item[row, place], self.rating[row, place], time.gather(1, place), self.mask[row, place])
+
+
+class Text(NamedTuple):
+    """Frozen vectors of what is written about items: an overview each, and reviews."""
+
+    overview: Tensor  # (I, D), rows of zeros where there is none
+    known: Tensor  # (I,) bool, whether there is one
+    review: Tensor  # (N, D), those of item i are rows crow[i]:crow[i + 1]
+    crow: Tensor  # (I + 1,)
+
+    @property
+    def num_reviews(self) -> Tensor:
+        """(I,) reviews of each item."""
+        return self.crow.diff()
 
 
 class Views:
     """The resident tensors of one stage: all that a model may see, built from the rows of that stage only.
 
-    Graph and histories are built when first asked for: most models need neither.
+    Graph, histories and texts are built when first asked for: most models need none of them.
 
     Args:
         train: items of each user in the visible rows, (U rows).
@@ -87,6 +143,7 @@ class Views:
         build_graph: makes the typed graph.
         build_history: makes the user histories.
         genres: (I, G) 0/1 float, for genre diversity; None where the data has no genres.
+        build_text: makes the text vectors.
     """
 
     def __init__(
@@ -96,12 +153,14 @@ class Views:
         build_graph: Callable[[], HeteroData] | None = None,
         build_history: Callable[[], History] | None = None,
         genres: Tensor | None = None,
+        build_text: Callable[[], Text] | None = None,
     ) -> None:
         self.train = train
         self.num_items = num_items
         self.genres = genres
         self._build_graph = build_graph
         self._build_history = build_history
+        self._build_text = build_text
         self._derived: dict[Callable[[Views], object], object] = {}
 
     @property
@@ -129,6 +188,11 @@ class Views:
         """The user histories, on this device."""
         return self.derive(_history)
 
+    @property
+    def text(self) -> Text:
+        """The text vectors, on this device."""
+        return self.derive(_text)
+
     def derive(self, build: Callable[[Views], Derived]) -> Derived:
         """`build(self)`, computed once and kept as long as these views: adjacency matrices and the like."""
         if build not in self._derived:
@@ -142,7 +206,7 @@ class Views:
             return self
         train = CSR(self.train.crow.to(target), self.train.col.to(target))
         genres = None if self.genres is None else self.genres.to(target)
-        return Views(train, self.num_items, self._build_graph, self._build_history, genres)
+        return Views(train, self.num_items, self._build_graph, self._build_history, genres, self._build_text)
 
     def without(self, rows: Tensor, attributes: Mapping[EdgeType, Tensor] | None = None) -> Views:
         """The views as they would be if some rows had never been, nor the graph's edges that stand for them.
@@ -173,7 +237,7 @@ class Views:
                     chosen[source, name, target] = _kept(whole[edge_type].num_edges, dropped[edge_type])
             return whole.edge_subgraph(chosen)
 
-        return Views(train, self.num_items, self._build_graph and graph, _no_history, self.genres)
+        return Views(train, self.num_items, self._build_graph and graph, _no_history, self.genres, self._build_text)
 
 
 def _popularity(views: Views) -> Tensor:
@@ -190,6 +254,12 @@ def _history(views: Views) -> History:
     if views._build_history is None:
         raise RuntimeError("these views were made without histories")
     return History(*(tensor.to(views.device) for tensor in views._build_history()))
+
+
+def _text(views: Views) -> Text:
+    if views._build_text is None:
+        raise RuntimeError("these views were made without texts")
+    return Text(*(tensor.to(views.device) for tensor in views._build_text()))
 
 
 def _no_history() -> History:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import cross_entropy, normalize, softplus
 
 from recsys_lightning.batches import PairBatch
 from recsys_lightning.errors import InputError
@@ -58,6 +58,28 @@ def sampled_softmax(
         # an empty slot may hold any log_q, -inf too, and -inf - -inf would be NaN
         rest = (rest - negative_log_q).masked_fill(negative == -torch.inf, -torch.inf)
     return (torch.cat([first[:, None], rest], dim=1).logsumexp(1) - first).mean()
+
+
+def info_nce(left: Tensor, right: Tensor, user: Tensor, temperature: float = 0.1) -> Tensor:
+    """Cross-entropy of finding each user's other view among those of the batch, mean over both directions.
+
+        -1/2B sum_b [log softmax_c(s_bc / t)_b + log softmax_c(s_cb / t)_b],    s_bc = cos(left_b, right_c)
+
+    Where the same user comes twice in a batch, neither row is a negative of the other.
+
+    Source: van den Oord et al., arXiv 1807.03748; in both directions as in CLIP, arXiv 2103.00020.
+
+    Args:
+        left: (B, D) one view.
+        right: (B, D) the other.
+        user: (B,) whose they are.
+        temperature: divides the cosines.
+    """
+    logits = normalize(left, dim=-1) @ normalize(right, dim=-1).T / temperature
+    own = torch.arange(len(user), device=user.device)
+    same = (user[:, None] == user) & (own[:, None] != own)
+    logits = logits.masked_fill(same, -torch.inf)
+    return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 
 def _mean(terms: Tensor, negative: Tensor) -> Tensor:
@@ -112,3 +134,28 @@ class SampledSoftmax(Loss):
         if not self.logq:
             return sampled_softmax(positive, negative, self.temperature)
         return sampled_softmax(positive, negative, self.temperature, batch.item_log_q, batch.negative_log_q)
+
+
+class Contrastive(nn.Module):
+    """`info_nce` between the two views of the batch's users, times a weight.
+
+    Args:
+        weight: of this loss beside the ranking loss, above 0.
+        temperature: above 0.
+
+    Raises:
+        InputError: an argument is not above 0.
+    """
+
+    def __init__(self, weight: float = 0.1, temperature: float = 0.1) -> None:
+        super().__init__()
+        if not (weight > 0 and temperature > 0):
+            raise InputError(
+                f"Contrastive needs a weight and a temperature above 0, and was given {weight} and {temperature}."
+            )
+        self.weight = weight
+        self.temperature = temperature
+
+    def forward(self, left: Tensor, right: Tensor, user: Tensor) -> Tensor:
+        """Views (B, D), (B, D) of users (B,) -> scalar."""
+        return self.weight * info_nce(left, right, user, self.temperature)

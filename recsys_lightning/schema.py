@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from recsys_lightning.errors import InputError
@@ -23,7 +23,7 @@ SPLITS = (TRAIN, VAL, TEST)
 EdgeType = tuple[str, str, str]
 """(source node type, relation, destination node type), as torch-geometric writes it."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,15 @@ class Schema:
         edge_types: edge types of the graph, reverse ones included.
         rating_levels: distinct ratings in train; in histories level 0 is padding, so tables need one row more.
         time_buckets: time buckets in histories; bucket 0 is padding, so tables need one row more.
-        history_length: L, the longest history kept.
+        history_length: L, the longest history that models read.
         edge_weight: what the weights of the edges between users and items mean; `none` where all weigh the same.
         num_features: width of the feature rows of items in the graph; 0 where there are none.
         graph: digest of what the graph holds beside the interactions: attributes, hierarchies, features, and how
             edges are weighed. Equal fingerprints and graphs mean equal graphs.
+        context: context columns of items with the number of their buckets, bucket 0 for what is unknown included.
+        text_width: width of the text vectors; 0 where there are none.
+        max_reviews: most reviews of an item; 0 where there are none.
+        text: digest of the text vectors.
         version: of this layout; a checkpoint of another one is refused.
     """
 
@@ -61,6 +65,10 @@ class Schema:
     edge_weight: str = "none"
     num_features: int = 0
     graph: str = ""
+    context: dict[str, int] = field(default_factory=dict)
+    text_width: int = 0
+    max_reviews: int = 0
+    text: str = ""
     version: int = SCHEMA_VERSION
 
     @property

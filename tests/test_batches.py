@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys_lightning.batches import CSR, History, Views
+from recsys_lightning.batches import CSR, History, Text, Views
 from recsys_lightning.errors import InputError
 from tests.worlds import blocks, csr
 
@@ -44,7 +44,7 @@ def test_what_is_derived_is_built_once() -> None:
 
 def test_graph_and_histories_are_built_when_asked_for() -> None:
     asked = []
-    history = History(*(torch.zeros(2, 3) for _ in range(4)))
+    history = History(*(torch.zeros(2, 3) for _ in range(5)), by_place=torch.tensor(False))
 
     def build() -> History:
         asked.append(True)
@@ -58,6 +58,8 @@ def test_graph_and_histories_are_built_when_asked_for() -> None:
         _ = views.graph
     with pytest.raises(RuntimeError, match="without histories"):
         _ = Views(csr(torch.eye(2)), 2).history
+    with pytest.raises(RuntimeError, match="without texts"):
+        _ = views.text
 
 
 def test_views_stay_themselves_where_they_lie_already() -> None:
@@ -72,6 +74,14 @@ def test_rows_may_be_empty() -> None:
     nothing = CSR(torch.zeros(4, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     assert nothing.degree.tolist() == [0, 0, 0]
     assert nothing.select(torch.tensor([2, 0])).shape == (2, 0)
+
+
+def test_texts_are_built_when_asked_for_and_stay_when_rows_go() -> None:
+    text = Text(torch.ones(2, 3), torch.tensor([True, False]), torch.ones(4, 3), torch.tensor([0, 1, 4]))
+    views = Views(csr(torch.eye(2)), 2, build_text=lambda: text)
+    assert all(map(torch.equal, views.text, text)) and views.text.num_reviews.tolist() == [1, 3]
+    assert all(map(torch.equal, views.without(torch.tensor([0])).text, text))
+    assert views.to("meta").text.review.device.type == "meta"
 
 
 @given(MATRICES, st.data())
@@ -121,7 +131,7 @@ def test_the_graph_loses_the_same_rows_and_attributes_in_both_directions() -> No
 
 
 def test_histories_without_rows_are_refused() -> None:
-    history = History(*(torch.zeros(2, 3) for _ in range(4)))
+    history = History(*(torch.zeros(2, 3) for _ in range(5)), by_place=torch.tensor(False))
     views = Views(csr(torch.eye(2)), 2, build_history=lambda: history).without(torch.tensor([0]))
     with pytest.raises(InputError, match="reads histories"):
         _ = views.history

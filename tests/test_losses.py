@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys_lightning.batches import PairBatch
 from recsys_lightning.errors import InputError
-from recsys_lightning.losses import BCE, BPR, Loss, SampledSoftmax, bce, bpr, sampled_softmax
+from recsys_lightning.losses import BCE, BPR, Contrastive, Loss, SampledSoftmax, bce, bpr, info_nce, sampled_softmax
 
 INF = math.inf
 Function = Callable[[Tensor, Tensor], Tensor]
@@ -178,3 +178,39 @@ def test_modules_are_the_functions(module: Loss, expected: Callable[..., Tensor]
 def test_temperature_out_of_range(temperature: float) -> None:
     with pytest.raises(InputError, match="temperature above 0"):
         SampledSoftmax(temperature)
+
+
+@given(seeds, st.sampled_from([0.1, 1.0]))
+def test_info_nce_is_the_loop_over_users_that_differ(seed: int, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    left, right = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
+    user = torch.randint(0, 4, (6,), generator=generator)
+    terms = []
+    for one, other in ((left, right), (right, left)):
+        for b in range(6):
+            kept = [c for c in range(6) if c == b or user[c] != user[b]]
+            cosines = [float(torch.cosine_similarity(one[b], other[c], dim=0)) / temperature for c in kept]
+            own = float(torch.cosine_similarity(one[b], other[b], dim=0)) / temperature
+            terms.append(math.log(sum(map(math.exp, cosines))) - own)
+    assert info_nce(left, right, user, temperature).item() == pytest.approx(sum(terms) / len(terms), rel=1e-9)
+
+
+def test_info_nce_has_both_directions_and_finite_gradients() -> None:
+    left, right = torch.randn(2, 3, 4, dtype=torch.float64)
+    user = torch.tensor([1, 1, 1])
+    torch.testing.assert_close(info_nce(left, right, user), torch.zeros((), dtype=torch.float64))
+    user = torch.tensor([0, 1, 2])
+    torch.testing.assert_close(info_nce(left, right, user), info_nce(right, left, user))
+    zero = torch.zeros(3, 4, requires_grad=True)
+    info_nce(zero, right.float(), user).backward()
+    assert zero.grad is not None and zero.grad.isfinite().all()
+
+
+def test_contrastive_weighs_it_and_checks_its_options() -> None:
+    left, right = torch.randn(2, 3, 4)
+    user = torch.arange(3)
+    found = Contrastive(weight=0.5, temperature=0.2)(left, right, user)
+    torch.testing.assert_close(found, 0.5 * info_nce(left, right, user, 0.2))
+    for options in ({"weight": 0.0}, {"temperature": -1.0}):
+        with pytest.raises(InputError, match="Contrastive needs a weight and a temperature above 0"):
+            Contrastive(**options)

@@ -23,7 +23,7 @@ recsys: train, evaluate and compare recommender systems
   recsys recommend --config FILE --ckpt_path FILE --user ID  the best items for one user
   recsys explain  --config FILE --ckpt_path FILE --user ID   why: what the scores are made of
   recsys floors   --config FILE [--only NAME,...]            tune and test popularity, item-kNN, EASE, GF-CF
-  recsys data     list | describe NAME | download NAME | audit NAME
+  recsys data     list | describe NAME | download NAME | prepare --config FILE | audit --config FILE
 
 Closed-form models (Popularity, ItemKNN, EASE, GFCF) need no checkpoint. `recsys VERB --help` says more of a verb.
 Raw data lie in `data/`, or in the folder that the environment variable RECSYS_DATA or --data.root names.

@@ -78,7 +78,7 @@ def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommen
     views = data.views.to(device)
     model = task.recommender.to(device)
     model.fit(views)
-    seen = CSR(*(tensor.to(device) for tensor in data.prepared.csr(TRAIN, VAL)))
+    seen = CSR(*(tensor.to(device) for tensor in data.prepared.known(TRAIN, VAL)))
     return Asked(Advisor(model, views, catalogue(data), seen), data)
 
 

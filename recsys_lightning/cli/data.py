@@ -1,8 +1,9 @@
-"""`recsys data`: which data sets there are, what is in them, where they come from, what is wrong with them."""
+"""`recsys data`: which data sets there are, what is in them, where they come from, what becomes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from recsys_lightning.data.describe import catalogue, describe
 from recsys_lightning.data.download import download
@@ -10,14 +11,19 @@ from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources import open_source
 from recsys_lightning.errors import InputError
 
+if TYPE_CHECKING:
+    from recsys_lightning.datamodules.interactions import InteractionsDataModule
+
 HELP = """\
 recsys data: the raw data sets
 
   recsys data list               the data sets that are known by name, and which of them are here
   recsys data describe NAME      what is in one, its licence, where to get it
   recsys data download NAME      fetch it from its publisher, check it, and unpack it
-  recsys data audit --config F   duplicates, twins, leaks and cold users in the split of an experiment;
+  recsys data prepare --config F read, filter, split, make graph and text vectors, and keep them for training;
                                  or --data NAME with its options
+  recsys data audit --config F   duplicates, twins, leaks and cold users in the split of an experiment;
+                                 likewise
 
 They lie in data/, or in the folder that RECSYS_DATA names.
 """
@@ -29,6 +35,7 @@ def run(words: list[str]) -> None:
         "list": _list,
         "describe": _describe,
         "download": _download,
+        "prepare": _prepare,
         "audit": _audit,
     }
     rest = words[1:]
@@ -57,14 +64,30 @@ def _download(rest: list[str]) -> None:
     print(folder)
 
 
+def _prepare(rest: list[str]) -> None:
+    from recsys_lightning.data.cache import cache_folder
+    from recsys_lightning.data.describe_prepared import describe_prepared
+
+    data = _datamodule(rest, "prepare", "which data")
+    data.prepare_data()
+    print(describe_prepared(data.prepared, data.typed_graph, data.item_text))
+    print(f"\nThis is kept in {cache_folder()}, and training starts from there.")
+
+
 def _audit(rest: list[str]) -> None:
-    from recsys_lightning.cli.trainer import make_cli
     from recsys_lightning.data.audit import report
 
+    print(report(_datamodule(rest, "audit", "which split").prepared))
+
+
+def _datamodule(rest: list[str], verb: str, what: str) -> InteractionsDataModule:
+    from recsys_lightning.cli.trainer import make_cli
+
     if not rest or rest in (["-h"], ["--help"]):
-        raise InputError("Say which split: recsys data audit --config FILE, or --data NAME with its options.")
+        raise InputError(f"Say {what}: recsys data {verb} --config FILE, or --data NAME with its options.")
     cli = make_cli(["--model", "Ranking", "--model.recommender", "Popularity", *rest], run=False)
-    print(report(cli.datamodule.prepared))
+    data: InteractionsDataModule = cli.datamodule
+    return data
 
 
 def _name(rest: list[str], verb: str) -> str:

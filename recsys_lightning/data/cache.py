@@ -156,6 +156,7 @@ def load(folder: Path) -> Prepared:
         split=manifest["split"],
         fingerprint=manifest["fingerprint"],
         on_request=tuple(manifest["on_request"]),
+        positive=manifest["positive"],
     )
 
 
@@ -194,6 +195,7 @@ def _write(prepared: Prepared, folder: Path, origin: dict[str, Any]) -> None:
         "attributes": prepared.attributes,
         "on_request": prepared.on_request,
         "split": prepared.split,
+        "positive": prepared.positive,
         "fingerprint": prepared.fingerprint,
         "domains": rows.domains,
         "steps": [asdict(step) for step in prepared.steps],

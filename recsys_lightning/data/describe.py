@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.sources import DATA_SETS, open_source
 from recsys_lightning.data.sources.base import Raw, Source
 from recsys_lightning.schema import SPLITS
+
+if TYPE_CHECKING:
+    from recsys_lightning.data.prepared import Prepared
 
 _WIDTH, _LABEL = 100, 16
 _BAR = 30
@@ -31,9 +35,9 @@ def describe(source: Source) -> str:
     parts += _row("about it", card.homepage)
     parts += _row("folder", str(folder))
     parts += _row("files", "")
-    read = {file.name: "" for file in source.files()}
-    for name, what in {**read, **card.files}.items():
-        file = folder / name
+    read = {file: "" for file in source.files()}
+    for file, what in {**read, **{folder / name: what for name, what in card.files.items()}}.items():
+        name = file.relative_to(folder) if file.is_relative_to(folder) else file
         if file.is_file():
             parts += _wrapped(f"{name}, {file.stat().st_size:,} bytes: {what}".rstrip(": "), "  ")
         elif missing:
@@ -77,7 +81,7 @@ def _content(raw: Raw, source: Source) -> list[str]:
         ("users", raw.users, found.user_ids.to_pandas()),
     ):
         if len(table.columns):
-            lines += ["", *_attributes(title, table.reindex(pd.Index(ids)), source)]
+            lines += ["", *attributes(title, table.reindex(pd.Index(ids)), source)]
     return lines
 
 
@@ -133,9 +137,21 @@ def _ratings(found: Interactions) -> list[str]:
     return lines
 
 
-def _attributes(title: str, table: pd.DataFrame, source: Source) -> list[str]:
-    lines = [f"{title + ' table':<{_LABEL + 12}}{'known of':>10}{'distinct':>10}  examples"]
-    for name, values in table.items():
+def attributes(title: str, table: pd.DataFrame, of: Source | Prepared) -> list[str]:
+    """A line for each column: of how many rows it is known, its distinct values, and the most frequent ones.
+
+    Args:
+        title: of the table.
+        table: a row an item or user.
+        of: says which columns become nodes.
+    """
+    labels = []
+    for name in map(str, table):
+        kind = of.attributes.get(name)
+        labels.append(f"  {name}" + (f" -> {kind}" if kind else "") + (" if asked" if kind in of.on_request else ""))
+    width = max(_LABEL + 12, *map(len, labels))
+    lines = [f"{title + ' table':<{width}}{'known of':>10}{'distinct':>10}  examples"]
+    for label, (_, values) in zip(labels, table.items(), strict=True):
         if values.map(lambda value: isinstance(value, list)).any():
             known = values[values.map(lambda value: isinstance(value, list) and len(value) > 0)]
             flat = known.explode()
@@ -143,10 +159,9 @@ def _attributes(title: str, table: pd.DataFrame, source: Source) -> list[str]:
             known = flat = values[values.notna() & (values.astype(str) != "")]
         examples = flat.value_counts().index[:3]
         share = f"{len(known) / max(len(table), 1):.1%}"
-        kind = source.attributes.get(str(name))
-        label = f"  {name}" + (f" -> {kind}" if kind else "") + (" if asked" if kind in source.on_request else "")
         shown = ", ".join(f"{value:.10g}" if isinstance(value, float) else str(value) for value in examples)
-        line = f"{label:<{_LABEL + 12}}{share:>10}{flat.nunique():>10,}  {shown}"
+        shown = " ".join(shown[: 2 * _WIDTH].split())  # texts may have lines
+        line = f"{label:<{width}}{share:>10}{flat.nunique():>10,}  {shown}"
         lines.append(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")
     return lines
 

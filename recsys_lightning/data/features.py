@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys_lightning.data.reading.checks import require_columns, require_file
+from recsys_lightning.data.reading.checks import require_columns, require_file, require_numbers
 from recsys_lightning.data.reading.frames import id_column
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import ITEM_ID
@@ -34,19 +33,10 @@ def numbers(items: pd.DataFrame, names: Sequence[str], known: NDArray[np.bool_])
     Raises:
         InputError: a column is missing, holds no numbers, or says nothing of the items of train.
     """
-    offered = [str(name) for name in items if pd.api.types.is_numeric_dtype(items[name])]
     columns: list[NDArray[np.float64]] = []
     for name in names:
-        if name not in offered:
-            near = difflib.get_close_matches(name, offered, n=1)
-            raise InputError(
-                f"data.graph.features names {name}, which is no column of numbers of the items; there are "
-                f"{', '.join(offered) or 'none'}.{f' Did you mean {near[0]}?' if near else ''}"
-            )
-        values = items[name].to_numpy(np.float64, na_value=np.nan)
+        values = require_numbers(items, name, "data.graph.features")
         missing = np.isnan(values)
-        if np.isinf(values).any():
-            raise InputError(f"data.graph.features names {name}, which holds infinite values. Mend the table of items.")
         seen = values[known & ~missing]
         # np.ptp, as the deviation of equal numbers need not be exactly 0
         if not len(seen) or np.ptp(seen) == 0:

@@ -37,6 +37,8 @@ class TypedGraph:
         parents: by node type, (2, E) pairs of child and parent.
         weights: of the edges between users and items.
         features: (I, F) float32 rows of items, or None.
+        context: (I, C) int64 codes of buckets, 0 for what is unknown, or None.
+        context_sizes: name of each of the C columns, with the number of its buckets, that of the unknown included.
     """
 
     num_users: int
@@ -46,6 +48,8 @@ class TypedGraph:
     parents: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     weights: EdgeWeights = field(default_factory=EdgeWeights)
     features: NDArray[np.float32] | None = None
+    context: NDArray[np.int64] | None = None
+    context_sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def rates(self) -> EdgeType:
@@ -75,12 +79,13 @@ class TypedGraph:
         """16 hexadecimal digits that change with everything but the interactions."""
         half_life = self.weights.half_life if self.weights.kind == "recency" else None
         values = {kind: attribute.values for kind, attribute in self.attributes.items()}
-        facts = json.dumps([self.edge_types, self.weights.kind, half_life, values])
+        context = [] if self.context is None else [list(self.context_sizes.items())]
+        facts = json.dumps([self.edge_types, self.weights.kind, half_life, values, *context])
         digest = hashlib.blake2b(facts.encode(), digest_size=8)
         arrays: list[NDArray[Any]] = []
         for attribute in self.attributes.values():
             arrays += [attribute.item, attribute.value]
-        arrays += [*self.parents.values(), *([] if self.features is None else [self.features])]
+        arrays += [*self.parents.values(), *(rows for rows in (self.features, self.context) if rows is not None)]
         for array in arrays:
             digest.update(f"{array.shape};".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -90,8 +95,8 @@ class TypedGraph:
         """The graph of the rows.
 
         Their edges lie in the order of the rows, with `rating` (E,) float32 and `time` (E,) int64 where the rows have
-        them, and `weight` (E,) float32 above 0 where edges are weighed. Items have `x` (I, F) where there are features;
-        all other nodes have only a number.
+        them, and `weight` (E,) float32 above 0 where edges are weighed. Items have `x` (I, F) where there are features
+        and `context` (I, C) where there are buckets; all other nodes have only a number.
 
         Args:
             rows: visible ones only, sorted by (user, item).
@@ -106,6 +111,8 @@ class TypedGraph:
             graph[kind].num_nodes = size
         if self.features is not None:
             graph[self.item_type].x = torch.from_numpy(self.features)
+        if self.context is not None:
+            graph[self.item_type].context = torch.from_numpy(self.context)
         edges: dict[EdgeType, NDArray[Any]] = {self.rates: np.stack([rows.user, rows.item])}
         for kind, attribute in self.attributes.items():
             edges[self.item_type, f"has_{kind}", kind] = np.stack([attribute.item, attribute.value])

@@ -29,8 +29,10 @@ class GraphRecipe:
             value to its parents.
         features: item columns of numbers that become features of items, as z-scores.
         vectors: Parquet file (item_id, vector) of further features of items, such as embeddings of their texts.
-        shuffle: seed with which the items exchange their attributes and features at random: a control that keeps the
-            shape of the graph and loses its meaning.
+        context: item columns of numbers that become buckets, for the models that embed them; codes of buckets too.
+        buckets: of each context column, at most; one more holds what is unknown.
+        shuffle: seed with which the items exchange their attributes, features and context at random: a control that
+            keeps the shape of the graph and loses its meaning.
     """
 
     attributes: list[str] | None = None
@@ -40,10 +42,12 @@ class GraphRecipe:
     parents: dict[str, str] = field(default_factory=dict)
     features: list[str] = field(default_factory=list)
     vectors: str | None = None
+    context: list[str] = field(default_factory=list)
+    buckets: int = 10
     shuffle: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("attributes", "features"):
+        for name in ("attributes", "features", "context"):
             names = getattr(self, name) or []
             if twice := sorted({entry for entry in names if names.count(entry) > 1}):
                 raise InputError(f"data.graph.{name} names {', '.join(twice)} more than once. Name each once.")
@@ -53,6 +57,8 @@ class GraphRecipe:
             raise InputError(f"data.graph.weight is {self.weight}; it can be {', '.join(get_args(Weighing))}.")
         if not (self.half_life > 0 and math.isfinite(self.half_life)):
             raise InputError(f"data.graph.half_life is {self.half_life:g}; it must be a positive number.")
+        if self.buckets < 2:
+            raise InputError(f"data.graph.buckets is {self.buckets}; it must be at least 2.")
         if self.shuffle is not None and self.shuffle < 0:
             raise InputError(f"data.graph.shuffle is {self.shuffle}; a seed must be 0 or more. Leave it out for none.")
 

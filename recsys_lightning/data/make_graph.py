@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_lightning.data.buckets import buckets
 from recsys_lightning.data.edge_weights import EdgeWeights
 from recsys_lightning.data.features import numbers, vectors
 from recsys_lightning.data.graph import TypedGraph
@@ -27,7 +28,7 @@ def make_graph(prepared: Prepared, recipe: GraphRecipe, root: Path) -> TypedGrap
     """What the recipe makes of prepared data.
 
     Args:
-        prepared: the data; its train rows decide vocabularies, means and deviations.
+        prepared: the data; its train rows decide vocabularies, means, deviations and buckets.
         recipe: what is wanted.
         root: the data root, where the recipe's files lie.
 
@@ -36,11 +37,16 @@ def make_graph(prepared: Prepared, recipe: GraphRecipe, root: Path) -> TypedGrap
     """
     attributes = _attributes(prepared, recipe)
     features = _features(prepared, recipe, root)
+    context, sizes = None, dict[str, int]()
+    if recipe.context:
+        context, sizes = buckets(prepared.items, recipe.context, recipe.buckets, prepared.in_train)
     if recipe.shuffle is not None:
         place = _places(prepared.in_train, recipe.shuffle)
         attributes = {kind: moved(attribute, place) for kind, attribute in attributes.items()}
         if features is not None:
             features = features[np.argsort(place)]
+        if context is not None:
+            context = context[np.argsort(place)]
     parents: dict[str, NDArray[np.int64]] = {}
     for kind, file in recipe.parents.items():
         if kind not in attributes:
@@ -52,7 +58,7 @@ def make_graph(prepared: Prepared, recipe: GraphRecipe, root: Path) -> TypedGrap
         attributes[kind] = replace(attributes[kind], values=values)
     weights = EdgeWeights()
     if recipe.weight != "none":  # else the rows need not be copied
-        train = prepared.interactions.take(prepared.mask(TRAIN))
+        train = prepared.interactions.take(prepared.positives(TRAIN))
         weights = EdgeWeights.fit(recipe.weight, train, recipe.half_life)
     return TypedGraph(
         num_users=prepared.num_users,
@@ -62,6 +68,8 @@ def make_graph(prepared: Prepared, recipe: GraphRecipe, root: Path) -> TypedGrap
         parents=parents,
         weights=weights,
         features=features,
+        context=context,
+        context_sizes=sizes,
     )
 
 

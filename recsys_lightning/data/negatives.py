@@ -26,9 +26,16 @@ class NegativeSampler(ABC):
     log_q: Tensor
     saturated: Tensor
 
-    def prepare(self, train: CSR, num_items: int) -> None:
-        """Build look-up tables from the train rows, on their device."""
-        self.saturated = train.degree >= num_items
+    def prepare(self, train: CSR, num_items: int, known: CSR | None = None) -> None:
+        """Build look-up tables from train rows, on their device.
+
+        Args:
+            train: positives.
+            num_items: I.
+            known: what users have and so is no negative for them: `train`, and rows that are no positives. `train`
+                where None.
+        """
+        self.saturated = (known or train).degree >= num_items
 
     @abstractmethod
     def draw(self, user: Tensor, item: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,15 +61,16 @@ class Uniform(NegativeSampler):
     def __init__(self, count: int = 1) -> None:
         self.count = _positive(count)
 
-    def prepare(self, train: CSR, num_items: int) -> None:
-        """Build look-up tables from the train rows, on their device."""
-        super().prepare(train, num_items)
-        row = train.row
-        place = torch.arange(len(row), device=row.device) - train.crow[row]
-        self._crow = train.crow
+    def prepare(self, train: CSR, num_items: int, known: CSR | None = None) -> None:
+        """Build look-up tables, on the device of the rows."""
+        super().prepare(train, num_items, known)
+        known = known or train
+        row = known.row
+        place = torch.arange(len(row), device=row.device) - known.crow[row]
+        self._crow = known.crow
         self._stride = num_items + 1
-        self._free_before = row * self._stride + train.col - place
-        self._free = num_items - train.degree
+        self._free_before = row * self._stride + known.col - place
+        self._free = num_items - known.degree
         self.log_q = torch.full((num_items,), 1.0 / num_items, device=row.device).log()
 
     def draw(self, user: Tensor, item: Tensor, generator: torch.Generator) -> Tensor:
@@ -94,17 +102,18 @@ class Popularity(NegativeSampler):
         self.count = _positive(count)
         self.alpha = alpha
 
-    def prepare(self, train: CSR, num_items: int) -> None:
-        """Build look-up tables from the train rows, on their device."""
-        super().prepare(train, num_items)
+    def prepare(self, train: CSR, num_items: int, known: CSR | None = None) -> None:
+        """Build look-up tables, on the device of the rows."""
+        super().prepare(train, num_items, known)
+        known = known or train
         popularity = torch.bincount(train.col, minlength=num_items).clamp_min(1)
         probability = popularity.double() ** self.alpha
         probability /= probability.sum()
         self._cdf = probability.cumsum(0)
         self._num_items = num_items
-        self._pairs = train.row * num_items + train.col
+        self._pairs = known.row * num_items + known.col
         self._uniform = Uniform()
-        self._uniform.prepare(train, num_items)
+        self._uniform.prepare(train, num_items, known)
         self.log_q = probability.log().float()
 
     def draw(self, user: Tensor, item: Tensor, generator: torch.Generator) -> Tensor:
@@ -114,7 +123,7 @@ class Popularity(NegativeSampler):
         slot = torch.arange(len(user), device=user.device)
         for attempt in range(self.redraws + 1):
             redraw = self._draw_any if attempt < self.redraws else self._uniform.draw_items
-            collided = self._is_positive(user[slot], drawn[slot])
+            collided = self._is_known(user[slot], drawn[slot])
             if user.is_cpu:
                 slot = slot[collided]
                 drawn[slot] = redraw(user[slot], generator)
@@ -126,7 +135,7 @@ class Popularity(NegativeSampler):
         number = torch.rand(user.shape, generator=generator, device=user.device, dtype=torch.float64)
         return torch.searchsorted(self._cdf, number, right=True).clamp_max(self._num_items - 1)
 
-    def _is_positive(self, user: Tensor, item: Tensor) -> Tensor:
+    def _is_known(self, user: Tensor, item: Tensor) -> Tensor:
         if not len(self._pairs):
             return torch.zeros_like(item, dtype=torch.bool)
         pair = user * self._num_items + item
@@ -142,9 +151,9 @@ class InBatch(NegativeSampler):
     comes again.
     """
 
-    def prepare(self, train: CSR, num_items: int) -> None:
-        """Build look-up tables from the train rows, on their device."""
-        super().prepare(train, num_items)
+    def prepare(self, train: CSR, num_items: int, known: CSR | None = None) -> None:
+        """Build look-up tables, on the device of the rows."""
+        super().prepare(train, num_items, known)
         popularity = torch.bincount(train.col, minlength=num_items).clamp_min(1)
         self.log_q = (popularity / max(1, len(train.col))).log()
 

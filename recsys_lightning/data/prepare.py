@@ -61,8 +61,9 @@ def build(source: Source, recipe: Recipe) -> Prepared:
         users=describe(users, interactions.user_ids, USER_ID),
         steps=tuple(steps),
         split=recipe.split_name,
-        fingerprint=fingerprint(interactions),
+        fingerprint=fingerprint(interactions, recipe.positive),
         on_request=source.on_request,
+        positive=recipe.positive,
     )
 
 
@@ -80,7 +81,9 @@ def label(rows: Rows, recipe: Recipe) -> NDArray[np.int8]:
 
 
 def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
-    """Drop held-out rows of users, and of items unless the recipe keeps them, that have no train rows; in place.
+    """Drop rows of users without train positives, and held-out rows of items without train rows; in place.
+
+    The recipe may keep the latter.
 
     Returns:
         a step for each rule, and one for each split with what it holds.
@@ -89,10 +92,13 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
         InputError: nothing is left in train.
     """
     steps = []
-    rules = {"users without train rows": "user", "items unseen in train": "item"}
+    positive = f"train rows rated {recipe.positive:g} or higher" if recipe.positive is not None else "train rows"
+    rules = {f"users without {positive}": "user", "items unseen in train": "item"}
     for name, column in rules.items():
         codes = rows.columns[column]
         train = rows.columns["split"] == SPLITS.index(TRAIN)
+        if column == "user":
+            train &= _positive(rows, recipe)
         known = count(codes[train], int(codes.max(initial=0)) + 1) > 0
         mask = gather(known, codes)
         lost = int((~mask).sum())
@@ -104,12 +110,29 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
             steps.append(step(name, rows, f"{of} {'kept' if keeps else 'dropped'}"))
     part = rows.columns["split"]
     if not (part == SPLITS.index(TRAIN)).any():
-        raise InputError(f"The split {recipe.split_name} leaves no train rows.\n{sizes(steps)}\nHold out less.")
+        raise InputError(f"The split {recipe.split_name} leaves no {positive}.\n{sizes(steps)}\nHold out less.")
     for code, name in enumerate(SPLITS):
         user, item = rows.user[part == code], rows.item[part == code]
-        note = _whole_users(rows) if name == TRAIN and recipe.split in ("leave_last_out", "random") else ""
-        steps.append(Step(name, len(user), distinct(user), distinct(item), note))
+        notes = [_whole_users(rows)] if name == TRAIN and recipe.split in ("leave_last_out", "random") else []
+        if recipe.positive is not None:
+            count_of = int((_positive(rows, recipe) & (part == code)).sum())
+            notes.append(f"{count_of:,} of the rows are rated {recipe.positive:g} or higher")
+        steps.append(Step(name, len(user), distinct(user), distinct(item), "; ".join(filter(None, notes))))
     return steps
+
+
+def _positive(rows: Rows, recipe: Recipe) -> NDArray[np.bool_]:
+    """(N,) rows that are positives."""
+    if recipe.positive is None:
+        return np.ones(len(rows.user), np.bool_)
+    rating = rows.columns.get("rating")
+    if rating is None:
+        raise InputError(
+            f"data.recipe.positive is {recipe.positive:g}, and these data have no ratings: every row is a positive. "
+            "Leave it out."
+        )
+    found: NDArray[np.bool_] = rating >= recipe.positive
+    return found
 
 
 def index(rows: Rows) -> Interactions:

@@ -22,6 +22,7 @@ from recsys_lightning.schema import SPLITS, TRAIN, Schema
 if TYPE_CHECKING:
     from recsys_lightning.batches import CSR, Views
     from recsys_lightning.data.graph import TypedGraph
+    from recsys_lightning.data.text.item_text import ItemText
 
 TIME_BUCKETS = 16
 """Buckets of histories: the last one begins at 2^15 - 1 hours, 3.7 years."""
@@ -46,6 +47,7 @@ class Prepared:
         split: how the split was made, in words.
         fingerprint: sha256 over ids, pairs, splits, ratings and times.
         on_request: node types that are no part of a graph unless asked for.
+        positive: rows rated lower are no positives; None where all rows are.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Prepared:
     split: str
     fingerprint: str
     on_request: tuple[str, ...] = ()
+    positive: float | None = None
 
     @property
     def num_users(self) -> int:
@@ -78,24 +81,39 @@ class Prepared:
             raise ValueError(f"no such split: {', '.join(sorted(unknown))}; there are {', '.join(SPLITS)}")
         return chosen[label] if len(splits) != 1 else label == SPLITS.index(splits[0])
 
+    def positives(self, *splits: str) -> NDArray[np.bool_]:
+        """(N,) rows of the named splits that are positives."""
+        mask = self.mask(*splits)
+        rating = self.interactions.rating
+        return mask if self.positive is None or rating is None else mask & (rating >= self.positive)
+
     def csr(self, *splits: str) -> CSR:
-        """Items of each user (U rows) in the rows of the named splits."""
+        """Items of each user (U rows) in the positives of the named splits."""
+        return self._csr(self.positives(*splits))
+
+    def known(self, *splits: str) -> CSR:
+        """Items of each user (U rows) in all rows of the named splits, positives or not."""
+        return self._csr(self.mask(*splits))
+
+    def _csr(self, mask: NDArray[np.bool_]) -> CSR:
         import torch
 
         from recsys_lightning.batches import CSR
 
-        mask = self.mask(*splits)
         degree = count(self.interactions.user[mask], self.num_users)
         col = torch.from_numpy(self.interactions.item[mask].astype(np.int64))
         return CSR(torch.from_numpy(offsets(degree)), col)
 
-    def views(self, *splits: str, history_length: int = 50, graph: TypedGraph | None = None) -> Views:
+    def views(
+        self, *splits: str, history_length: int = 50, graph: TypedGraph | None = None, text: ItemText | None = None
+    ) -> Views:
         """What a model may see when the named splits are visible, on the CPU.
 
         Args:
             splits: visible ones, `train` or `train`, `val`.
             history_length: L, entries kept of each user's history.
             graph: what the typed graph holds beside the rows; the default attributes where none is given.
+            text: vectors of what is written about the items.
         """
         import torch
 
@@ -103,7 +121,7 @@ class Prepared:
         from recsys_lightning.data.history import histories
 
         def build_graph() -> Any:
-            return (graph or self.plain_graph).build(self.interactions.take(self.mask(*splits)))
+            return (graph or self.plain_graph).build(self.interactions.take(self.positives(*splits)))
 
         def build_history() -> Any:
             rows = self.interactions.take(self.mask(*splits))
@@ -111,11 +129,13 @@ class Prepared:
 
         genre = self.item_attributes.get("genre")
         genres = None if genre is None else torch.from_numpy(multi_hot(genre, self.num_items))
-        return Views(self.csr(*splits), self.num_items, build_graph, build_history, genres)
+        build_text = None if text is None else text.tensors
+        return Views(self.csr(*splits), self.num_items, build_graph, build_history, genres, build_text)
 
-    def schema(self, history_length: int = 50, graph: TypedGraph | None = None) -> Schema:
+    def schema(self, history_length: int = 50, graph: TypedGraph | None = None, text: ItemText | None = None) -> Schema:
         """Sizes and names, as networks and checkpoints know them."""
         graph = graph or self.plain_graph
+        written = {} if text is None else {"text_width": text.width, "max_reviews": text.max_reviews}
         return Schema(
             name=self.name,
             split=self.split,
@@ -129,6 +149,9 @@ class Prepared:
             edge_weight=graph.weights.kind,
             num_features=graph.num_features,
             graph=graph.digest,
+            context=graph.context_sizes,
+            text="" if text is None else text.digest,
+            **written,
         )
 
     def typed_graph(self, recipe: GraphRecipe, root: Path) -> TypedGraph:
@@ -172,9 +195,9 @@ class Prepared:
         return attributes(self.items, self.attributes, self.in_train)
 
 
-def fingerprint(interactions: Interactions) -> str:
-    """Sha256 over ids, pairs, splits, ratings and times: equal fingerprints mean equal data."""
-    digest = hashlib.sha256()
+def fingerprint(interactions: Interactions, positive: float | None = None) -> str:
+    """Sha256 over ids, pairs, splits, ratings, times, and which ratings are positives: equal ones mean equal data."""
+    digest = hashlib.sha256(b"" if positive is None else f"positive:{positive};".encode())
     for ids in (interactions.user_ids, interactions.item_ids):
         values = ids.to_pylist()
         digest.update(f"{len(values)}:".encode())

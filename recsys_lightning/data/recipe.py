@@ -16,6 +16,8 @@ class Recipe:
         duplicates: which row of a repeated (user, item) pair stays: the last or first by time, or by place in the file
             where there is no time (rows of equal time: the higher rating counts as later); `error` refuses them.
         min_rating: lower ratings are dropped.
+        positive: rows rated lower are kept, but are no positives: histories tell of them, and they are neither
+            recommended, drawn as negatives nor held to be found. Without it every row is a positive.
         limit_items: keep the most popular items only, ties by id.
         limit_users: keep the most active users only, ties by id.
         limit_interactions: keep a random sample of the rows, the same for any order of rows.
@@ -33,6 +35,7 @@ class Recipe:
 
     duplicates: Literal["last", "first", "error"] = "last"
     min_rating: float | None = None
+    positive: float | None = None
     limit_items: int | None = None
     limit_users: int | None = None
     limit_interactions: int | None = None

@@ -42,7 +42,9 @@ class MovieLens(InteractionsDataModule):
         root: folder of raw data sets; RECSYS_DATA or `data` by default.
         variant: which release.
         fold: an official split of 100k, to be used with `recipe.split official`.
-        metadata: CSV file below the root with more facts of the films: movie_id, directors, writers, keywords, runtime.
+        metadata: CSV file below the root with more facts of the films: movie_id and some of overview, directors,
+            writers, keywords, budget, revenue, popularity, vote_average, vote_count, runtime, release_date.
+        reviews: JSONL file below the root, plain or gzip: movie_id and text on each line.
         recipe: filters and split.
         options: of InteractionsDataModule.
     """
@@ -53,10 +55,34 @@ class MovieLens(InteractionsDataModule):
         variant: Variant = "100k",
         fold: Fold | None = None,
         metadata: str | None = None,
+        reviews: str | None = None,
         recipe: Recipe = Recipe(),
         **options: Any,
     ) -> None:
-        super().__init__(sources.MovieLens(root or data_root(), variant, fold, metadata), recipe, **options)
+        source = sources.MovieLens(root or data_root(), variant, fold, metadata, reviews)
+        super().__init__(source, recipe, **options)
+
+
+class GraphReady(InteractionsDataModule):
+    """Prepared files of films: attributes as node ids, numbers as codes of buckets, an official split.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        folder: below the root.
+        fold: name of the two files of the split, e.g. u1 for u1.base and u1.test.
+        recipe: filters; the split is official.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        folder: str = "graph_ready",
+        fold: str = "u1",
+        recipe: Recipe = Recipe(split="official"),
+        **options: Any,
+    ) -> None:
+        super().__init__(sources.GraphReady(root or data_root(), folder, fold), recipe, **options)
 
 
 class Goodbooks(InteractionsDataModule):

@@ -18,6 +18,9 @@ from recsys_lightning.data.loaders import PairLoader, RankingLoader
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.data.prepare import Prepared, Recipe, cache_folder, prepare
 from recsys_lightning.data.sources.base import Source
+from recsys_lightning.data.text.item_text import ItemText
+from recsys_lightning.data.text.make import make_text
+from recsys_lightning.data.text.recipe import TextRecipe
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import SPLITS, TEST, TRAIN, VAL, Schema
 
@@ -38,6 +41,7 @@ class InteractionsDataModule(LightningDataModule):
         history_length: L, most recent interactions kept in user histories.
         test_views: rows that models see when they are tested or predict. Held-out rows are masked either way.
         graph: nodes, edge weights and features of the typed graph, for the models that use it.
+        text: which words about the items become vectors, and how, for the models that use them; None for no vectors.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class InteractionsDataModule(LightningDataModule):
         history_length: int = 50,
         test_views: Literal["train", "train+val"] = "train",
         graph: GraphRecipe = PLAIN,
+        text: TextRecipe | None = None,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "history_length": history_length}
@@ -62,6 +67,7 @@ class InteractionsDataModule(LightningDataModule):
         self.history_length = history_length
         self.test_views = test_views
         self.graph = graph
+        self.text = text
         self._prepared: Prepared | None = None
         self._views: dict[tuple[str, ...], Views] = {}
         self._stage = "fit"
@@ -101,12 +107,17 @@ class InteractionsDataModule(LightningDataModule):
     @property
     def schema(self) -> Schema:
         """Sizes and names of the prepared data."""
-        return self.prepared.schema(self.history_length, self.typed_graph)
+        return self.prepared.schema(self.history_length, self.typed_graph, self.item_text)
 
     @cached_property
     def typed_graph(self) -> TypedGraph:
         """Attributes, hierarchies, features and weights of the graph; the names of its attribute nodes."""
         return self.prepared.typed_graph(self.graph, self.source.root)
+
+    @cached_property
+    def item_text(self) -> ItemText | None:
+        """Vectors of what is written about the items; None where no option asks for them."""
+        return None if self.text is None else make_text(self.prepared, self.text, self.source.root, cache_folder())
 
     @property
     def seed(self) -> int:
@@ -123,7 +134,7 @@ class InteractionsDataModule(LightningDataModule):
         """The resident tensors made of the rows of these splits."""
         if splits not in self._views:
             self._views[splits] = self.prepared.views(
-                *splits, history_length=self.history_length, graph=self.typed_graph
+                *splits, history_length=self.history_length, graph=self.typed_graph, text=self.item_text
             )
         return self._views[splits]
 
@@ -136,7 +147,8 @@ class InteractionsDataModule(LightningDataModule):
         """Batches of train positives with negatives, both made on the training device."""
         device = self._device()
         train = self.views_of(TRAIN).to(device).train
-        negatives.prepare(train, self.schema.num_items)
+        known = CSR(*(tensor.to(device) for tensor in self.prepared.known(TRAIN)))
+        negatives.prepare(train, self.schema.num_items, known)
         return PairLoader(
             train.row,
             train.col,
@@ -157,20 +169,19 @@ class InteractionsDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> RankingLoader:
         """Every user with a visible row; train and val rows are masked, as in test."""
-        known = self.prepared.csr(TRAIN, VAL)
+        known = self.prepared.known(TRAIN, VAL)
         users = known.degree.nonzero()[:, 0]
         nothing = CSR(torch.zeros_like(known.crow), known.col[:0])
         return self._ranking_loader(users, known, nothing)
 
     def holds(self, split: str) -> bool:
-        """Whether any row belongs to this split."""
-        labels = self.prepared.interactions.split
-        return labels is not None and bool((labels == SPLITS.index(split)).any())
+        """Whether any positive belongs to this split."""
+        return bool(self.prepared.positives(split).any())
 
     def ranking_loader(self, split: str) -> RankingLoader:
         """Users with rows in `split`; the rows of the splits before it are masked."""
         relevant = self.prepared.csr(split)
-        seen = self.prepared.csr(*SPLITS[: SPLITS.index(split)])
+        seen = self.prepared.known(*SPLITS[: SPLITS.index(split)])
         return self._ranking_loader(relevant.degree.nonzero()[:, 0], seen, relevant)
 
     def _ranking_loader(self, users: torch.Tensor, seen: CSR, relevant: CSR) -> RankingLoader:

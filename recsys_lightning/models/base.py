@@ -37,6 +37,9 @@ class Recommender(nn.Module):
     reads_graph: ClassVar[bool] = False
     """True for a model of `views.graph`: a checkpoint of it is good for data of the same graph only."""
 
+    reads_text: ClassVar[bool] = False
+    """True for a model of `views.text`: likewise for the same texts."""
+
     def __init__(self, schema: Schema) -> None:
         super().__init__()
         self.num_users = schema.num_users
@@ -86,6 +89,13 @@ class Recommender(nn.Module):
     def score_all(self, u: Tensor, state: State) -> Tensor:
         """Scores of users for the whole catalogue: (B, D) -> (B, I)."""
         return self.cross(u, self.items(state))
+
+    def two_views(self, u: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The two views that representations of users (B, ...) consist of, (B, D) each; None of models that have one.
+
+        A contrastive loss brings them together.
+        """
+        return None
 
     def terms(self, state: State, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         """The parts, by name, that add up to the scores of pairs: (B,), (B,) -> (B,) each."""

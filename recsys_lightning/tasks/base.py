@@ -75,6 +75,11 @@ class Task(LightningModule):
         return any(isinstance(module, Recommender) and module.reads_graph for module in self.modules())
 
     @property
+    def reads_text(self) -> bool:
+        """Whether any network of this task depends on what is written about items."""
+        return any(isinstance(module, Recommender) and module.reads_text for module in self.modules())
+
+    @property
     def datamodule(self) -> Data:
         """The data that the trainer was given."""
         datamodule = getattr(self.trainer, "datamodule", None)
@@ -172,6 +177,14 @@ class Task(LightningModule):
                 f"{SAME_TYPES if saved.edge_types == given.edge_types else ''}"
             )
 
+        if self.reads_text and saved.text != given.text:
+            raise InputError(
+                "The checkpoint was made with other texts of the same items.\n"
+                f"  checkpoint: {_text_in_words(saved)}\n"
+                f"  given data: {_text_in_words(given)}\n"
+                "Give the options data.text of its run (they lie in the run's config.yaml), or train again."
+            )
+
     def _refuse_other_network(self, saved: Mapping[str, torch.Tensor]) -> None:
         own = self.state_dict()
         differing = [
@@ -192,8 +205,15 @@ def _graph_in_words(schema: Schema) -> str:
     rows = ("user", schema.item_type)
     attributes = [f"{size} of {kind}" for kind, size in schema.num_nodes.items() if kind not in rows]
     parents = [f"parents of {source}" for source, _, target in schema.edge_types if source == target]
-    parts = [*(attributes or ["no attributes"]), *parents, f"{schema.num_features} features of items"]
+    buckets = [f"{size} buckets of {name}" for name, size in schema.context.items()]
+    parts = [*(attributes or ["no attributes"]), *parents, f"{schema.num_features} features of items", *buckets]
     return f"{', '.join(parts)}, edges weighed by {schema.edge_weight}, digest {schema.graph}"
+
+
+def _text_in_words(schema: Schema) -> str:
+    if not schema.text_width:
+        return "no texts"
+    return f"vectors of {schema.text_width} numbers, at most {schema.max_reviews} reviews, digest {schema.text}"
 
 
 def _refuse_copies(world_size: int) -> None:

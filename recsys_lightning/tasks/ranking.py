@@ -13,7 +13,7 @@ from torch import Tensor
 from recsys_lightning.batches import PairBatch, RankingBatch, Views
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.errors import InputError
-from recsys_lightning.losses import BPR, Loss
+from recsys_lightning.losses import BPR, Contrastive, Loss
 from recsys_lightning.metrics.evaluator import ACCURACY, PerUser, RankingMetrics
 from recsys_lightning.metrics.ranking import mask, top_k
 from recsys_lightning.models.base import Recommender, State
@@ -42,6 +42,7 @@ class Ranking(Task):
     Args:
         recommender: the network to train, or the closed form to solve.
         loss: compares positives with negatives.
+        contrastive: brings the two views of a user together, for recommenders that have two; added to the loss.
         negatives: what each positive is compared with; one uniform negative by default.
         optimizer: any torch optimizer.
         lr_scheduler: any torch scheduler, stepped once an epoch.
@@ -57,6 +58,7 @@ class Ranking(Task):
         self,
         recommender: Callable[[Schema], Recommender],
         loss: Loss | None = None,
+        contrastive: Contrastive | None = None,
         negatives: NegativeSampler | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -73,6 +75,7 @@ class Ranking(Task):
         self.save_hyperparameters()
         self.make_recommender = recommender
         self.loss = loss or BPR()
+        self.contrastive = contrastive
         self.negatives = negatives or Uniform()
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
@@ -148,10 +151,19 @@ class Ranking(Task):
         else:
             negative = model.score(u[:, None], n)
         loss: Tensor = self.loss(positive, negative, batch)
+        if self.contrastive is not None:
+            loss = loss + self.contrastive(*self._two_views(u), batch.user)
         if self.weight_decay:
             loss = loss + self.weight_decay * model.penalty(state, batch.user, batch.item, batch.negative)
         self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
         return loss
+
+    def _two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        views = self.recommender.two_views(u)
+        if views is None:
+            name = type(self.recommender).__name__
+            raise InputError(f"{name}, as it is configured, has one view of users only. Leave model.contrastive out.")
+        return views
 
     # Evaluation
 

@@ -14,7 +14,7 @@ from tests.worlds import write_csv
 def test_help(recsys: Recsys, words: list[str]) -> None:
     outcome = recsys("data", *words)
     assert outcome.status == 0
-    assert all(f"recsys data {verb}" in outcome.out for verb in ("list", "describe", "download", "audit"))
+    assert all(f"recsys data {verb}" in outcome.out for verb in ("list", "describe", "download", "prepare", "audit"))
 
 
 def test_list_says_which_are_here(recsys: Recsys) -> None:
@@ -39,8 +39,9 @@ def test_describe(recsys: Recsys) -> None:
         (["describe", "ml100k"], "There is no data set 'ml100k'. Did you mean ml-100k?"),
         (["describe"], "takes the name of one data set; `recsys data list` shows them"),
         (["download", "a", "b"], "takes the name of one data set"),
-        (["remove", "ml-100k"], "`recsys data` cannot remove. It can list, describe, download, audit."),
+        (["remove", "ml-100k"], "`recsys data` cannot remove. It can list, describe, download, prepare, audit."),
         (["audit"], "Say which split"),
+        (["prepare", "--help"], "Say which data: recsys data prepare --config FILE, or --data NAME with its options"),
         (["audit", "--data", "MovieTweeting"], "MovieTweeting"),
     ],
 )
@@ -91,3 +92,23 @@ def test_audit_of_an_experiment(recsys: Recsys) -> None:
     split = yaml.safe_load(config.with_name("data.yaml").read_text())["init_args"]["recipe"]["split"]
     assert outcome.out.startswith(f"# movietweetings: {split}, val 0.1, test 0.1")
     assert "| read | 66,519 | 4,271 | 2,301 |" in outcome.out
+
+
+def test_prepare_tells_what_became_of_the_data_and_fills_the_cache(
+    recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    context = ["--data.graph.context", "[year, runtime]", "--data.graph.buckets", "4"]
+    outcome = recsys("data", "prepare", "--data", "MovieTweetings", *context)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.startswith("# movietweetings: global_time, val 0.1, test 0.1")
+    for told in ("| read | 66,519 |", "| genre | ", "* year: 4 buckets, unknown of 0", "Text: none", str(tmp_path)):
+        assert told in outcome.out
+    assert [folder.name for folder in (tmp_path / "cache").glob("movietweetings-*")]
+    assert not (tmp_path / "runs").exists()  # nothing was trained
+
+
+def test_prepare_of_an_experiment(recsys: Recsys) -> None:
+    config = REPOSITORY / "experiments" / "movietweetings" / "ease.yaml"
+    outcome = recsys("data", "prepare", "--config", config, "--data.graph.context", "[runtimes]")
+    assert outcome.status == 2 and "Did you mean runtime?" in outcome.err

@@ -8,7 +8,7 @@ import pandas as pd
 
 from recsys_lightning.data.describe import catalogue, describe
 from recsys_lightning.data.reading.tables import Columns
-from recsys_lightning.data.sources import DATA_SETS, MovieTweetings, Table
+from recsys_lightning.data.sources import DATA_SETS, GraphReady, MovieTweetings, Table
 
 SAMPLE = Path(__file__).parents[2] / "data"
 
@@ -52,3 +52,19 @@ def test_catalogue_has_a_line_per_data_set() -> None:
     assert len(lines) == len(DATA_SETS) + 1
     assert next(line for line in lines if line.startswith("movietweetings ")).split()[1] == "yes"
     assert next(line for line in lines if line.startswith("ml-100k ")).split()[1] == "no"
+
+
+def test_card_names_files_in_folders_and_elsewhere(tmp_path: Path) -> None:
+    source = GraphReady(tmp_path)
+    source.path("nodes").mkdir(parents=True)
+    source.path("nodes/genres.csv").write_text("id,name\n1,x\n")
+    text = describe(source)
+    assert "nodes/genres.csv, 12 bytes: id, name; optional" in text
+    assert "u1.base, not there" in text and "nodes/writers.csv, not there" in text
+
+
+def test_texts_of_several_lines_take_one(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"]})
+    items = pd.DataFrame({"overview": ["one\ntwo", "x" * 500]}, index=["x", "y"])
+    lines = describe(Table(Path(), rows, Columns("user", "item"), items=items)).splitlines()
+    assert any("one two, xxx" in line for line in lines) and max(map(len, lines)) <= 100

@@ -68,6 +68,18 @@ def test_features_are_those_of_items():
     assert typed().num_features == 0
 
 
+def test_context_is_that_of_items():
+    codes = np.array([[0, 1], [2, 1], [1, 0]])
+    graph = typed(context=codes, context_sizes={"year": 3, "runtime": 2})
+    built = graph.build(world().interactions.take(world().mask("train")))
+    assert torch.equal(built["movie"].context, torch.from_numpy(codes)) and built["movie"].context.dtype == torch.int64
+    assert "context" not in typed().build(world().interactions.take(world().mask("train")))["movie"]
+
+
+def test_digests_of_graphs_without_context_stay_what_they_were():
+    assert typed().digest == "f2934dae17718041"  # as checkpoints hold it
+
+
 def test_graph_has_the_types_of_the_schema():
     prepared = world()
     graph, schema = prepared.views("train").graph, prepared.schema()
@@ -87,6 +99,10 @@ def test_the_digest_changes_with_every_part():
         replace(one, parents={"genre": np.array([[1], [2]])}),
         replace(one, features=np.ones((3, 1), np.float32)),
         replace(one, features=np.zeros((3, 2), np.float32)),
+        replace(one, context=np.zeros((3, 1), np.int64), context_sizes={"year": 2}),
+        replace(one, context=np.ones((3, 1), np.int64), context_sizes={"year": 2}),
+        replace(one, context=np.ones((3, 1), np.int64), context_sizes={"year": 3}),
+        replace(one, context=np.ones((3, 1), np.int64), context_sizes={"runtime": 2}),
         replace(one, weights=EdgeWeights("rating")),
         replace(one, weights=EdgeWeights("recency", half_life=1)),
         replace(one, weights=EdgeWeights("recency", half_life=2)),

@@ -13,6 +13,8 @@ from recsys_lightning.errors import InputError
     [
         ({"attributes": ["genre", "actor", "genre"]}, r"data\.graph\.attributes names genre more than once"),
         ({"features": ["year", "year"]}, r"data\.graph\.features names year more than once"),
+        ({"context": ["year", "year"]}, r"data\.graph\.context names year more than once"),
+        ({"buckets": 1}, r"data\.graph\.buckets is 1; it must be at least 2"),
         ({"min_items": 0}, r"data\.graph\.min_items is 0; it must be at least 1"),
         ({"weight": "stars"}, r"data\.graph\.weight is stars; it can be none, rating, count, recency"),
         ({"half_life": 0}, r"data\.graph\.half_life is 0; it must be a positive number"),
@@ -28,4 +30,4 @@ def test_what_cannot_be_done_is_refused(options: dict[str, Any], message: str) -
 
 def test_by_default_nothing_is_added() -> None:
     assert (PLAIN.attributes, PLAIN.min_items, PLAIN.weight, PLAIN.shuffle) == (None, 1, "none", None)
-    assert not (PLAIN.parents or PLAIN.features or PLAIN.vectors)
+    assert not (PLAIN.parents or PLAIN.features or PLAIN.vectors or PLAIN.context)

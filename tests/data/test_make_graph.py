@@ -144,6 +144,20 @@ def test_features_and_vectors_stand_side_by_side(prepared: Prepared, tmp_path: P
     assert torch.equal(x, torch.from_numpy(graph.features))
 
 
+def test_context_is_made_of_the_items_of_train_and_reaches_views_and_schema() -> None:
+    data = films(recipe=Recipe(split="cold_items", val=0.1, test=0.2))
+    graph = data.typed_graph(GraphRecipe(context=["year"], buckets=4), Path())
+    year = data.items["year"].to_numpy()
+    assert graph.context is not None and graph.context_sizes == {"year": 5}
+    assert ((graph.context[:, 0] == 0) == np.isnan(year)).all()
+    seen = np.bincount(graph.context[data.in_train, 0], minlength=5)[1:]
+    assert seen.max() - seen.min() <= 1
+    assert torch.equal(data.views("train", graph=graph).graph["movie"].context, torch.from_numpy(graph.context))
+    assert data.schema(graph=graph).context == {"year": 5} and data.schema().context == {}
+    with pytest.raises(InputError, match=r"data\.graph\.context names yaer.*there are year\. Did you mean year"):
+        data.typed_graph(GraphRecipe(context=["yaer"]), Path())
+
+
 def test_a_hierarchy_adds_nodes_behind_the_others(prepared: Prepared, tmp_path: Path) -> None:
     graph = prepared.typed_graph(GraphRecipe(**files(tmp_path)), tmp_path)
     assert graph.attributes["genre"].values == ("g0", "g1", "g2", "g3", "all", "broad0", "broad1")
@@ -154,7 +168,8 @@ def test_a_hierarchy_adds_nodes_behind_the_others(prepared: Prepared, tmp_path: 
 
 
 def test_shuffling_keeps_degrees_and_moves_values(prepared: Prepared, tmp_path: Path) -> None:
-    options = {"attributes": ["genre", "director", "actor"], "features": ["year"], **files(tmp_path)}
+    kinds = ["genre", "director", "actor"]
+    options = {"attributes": kinds, "features": ["year"], "context": ["year"], **files(tmp_path)}
     plain, one, same, other = (
         prepared.typed_graph(GraphRecipe(**options, shuffle=seed), tmp_path) for seed in (None, 1, 1, 2)
     )
@@ -172,12 +187,13 @@ def test_shuffling_keeps_degrees_and_moves_values(prepared: Prepared, tmp_path: 
 
 
 def rows_of(graph: Any) -> list[tuple[Any, ...]]:
-    """For each item its values of every kind, and its features."""
+    """For each item its values of every kind, its features and its context."""
     values = [
         tuple(tuple(attribute.value[attribute.item == item].tolist()) for attribute in graph.attributes.values())
         for item in range(graph.num_items)
     ]
-    return [(*own, tuple(row)) for own, row in zip(values, graph.features.tolist(), strict=True)]
+    rows = zip(values, graph.features.tolist(), graph.context.tolist(), strict=True)
+    return [(*own, tuple(row), tuple(codes)) for own, row, codes in rows]
 
 
 def test_cold_items_exchange_attributes_among_themselves() -> None:
@@ -195,6 +211,7 @@ RECIPES: list[dict[str, Any]] = [
     {"attributes": ["actor", "genre"], "min_items": 2, "weight": "rating"},
     {"features": ["year"], "weight": "recency", "half_life": 0.5, "shuffle": 3},
     {"weight": "count", "attributes": []},
+    {"context": ["year"], "buckets": 5, "shuffle": 1},
 ]
 
 

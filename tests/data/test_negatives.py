@@ -118,3 +118,20 @@ def test_on_a_device_never_an_item_the_user_has(kind):
     user = torch.arange(50, device="cuda").repeat(20)
     negative = sampler.draw(user, user, torch.Generator("cuda").manual_seed(0))
     assert negative.is_cuda and not matrix[user.cpu()[:, None], negative.cpu()].any()
+
+
+@pytest.mark.parametrize("kind", [Uniform, Popularity, InBatch])
+def test_what_is_known_is_no_negative_and_only_positives_count(kind):
+    positive = world(density=0.2)
+    known = positive | world(seed=1, density=0.3)
+    known[:, 0], positive[:, 0] = False, False  # nobody has every item
+    sampler, plain = kind(), kind()
+    sampler.prepare(csr(positive), 9, csr(known))
+    plain.prepare(csr(positive), 9)
+    assert torch.equal(sampler.log_q, plain.log_q)
+    user = torch.arange(12).repeat(50)
+    if kind is not InBatch:
+        drawn = sampler.draw(user, user, torch.Generator().manual_seed(0))
+        assert not known[user[:, None], drawn].any()
+    sampler.prepare(csr(positive), 9, csr(torch.ones(12, 9)))
+    assert sampler.saturated.all()

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys_lightning.data.prepare import build
+from recsys_lightning.data.prepare import build, prepare
 from recsys_lightning.data.prepared import Prepared, fingerprint
 from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.errors import InputError
+from tests.data.memory import Memory, interactions
 from tests.worlds import MemorySource
 
 
@@ -66,3 +68,23 @@ def test_any_change_makes_another_fingerprint(prepared: Prepared) -> None:
     digests = [fingerprint(one) for one in (rows, *others)]
     assert len(set(digests)) == len(digests)
     assert fingerprint(replace(rows)) == prepared.fingerprint
+
+
+def test_rows_rated_low_are_known_but_no_positives() -> None:
+    pairs = [("a", "x"), ("a", "z"), ("a", "y"), ("b", "y"), ("b", "x"), ("c", "x")]
+    rows = interactions(pairs, rating=[5, 2, 4, 5, 1, 3], split=[0, 0, 2, 0, 2, 0])
+    found = prepare(Memory(rows), Recipe(split="official", val=0, positive=4))
+    assert found.num_users == 2  # c has no positive in train
+    assert found.csr("train").degree.tolist() == [1, 1] and found.known("train").degree.tolist() == [2, 1]
+    assert found.csr("test").degree.tolist() == [1, 0] and found.known("test").degree.tolist() == [1, 1]
+    views = found.views("train")
+    assert views.history.mask.sum(1).tolist() == [2, 1] and views.popularity.sum() == 2
+    assert views.graph["user", "rates", views.graph.node_types[1]].num_edges == 2
+    assert "2 of the rows are rated 4 or higher" in next(step.note for step in found.steps if step.name == "train")
+    other = prepare(Memory(rows), Recipe(split="official", val=0, positive=3))
+    assert other.num_users == 3 and other.fingerprint != found.fingerprint
+
+
+def test_positives_need_ratings() -> None:
+    with pytest.raises(InputError, match=r"data\.recipe\.positive is 4, and these data have no ratings"):
+        prepare(Memory(interactions([("a", "x"), ("a", "y")])), Recipe(split="random", positive=4))

@@ -18,6 +18,7 @@ from recsys_lightning.datamodules import datasets
 from recsys_lightning.datamodules.datasets import (
     Amazon,
     Goodbooks,
+    GraphReady,
     HetrecLastFM,
     LightGCNSplit,
     MovieLens,
@@ -29,7 +30,8 @@ from tests.conftest import REPOSITORY
 
 EVERY: dict[type[InteractionsDataModule], dict[str, object]] = {
     MovieTweetings: {"variant": "raw"},
-    MovieLens: {"variant": "1m"},
+    MovieLens: {"variant": "1m", "metadata": "films.csv", "reviews": "reviews.jsonl"},
+    GraphReady: {"folder": "mine", "fold": "u2"},
     Goodbooks: {"ratings": "ratings_random.csv"},
     Amazon: {"files": {"Books": "books.csv"}, "folder": "amazon-2014", "layout": "2014"},
     LightGCNSplit: {"folder": "yelp2018"},
@@ -66,6 +68,7 @@ def test_options_reach_the_source_and_the_datamodule(kind: type[InteractionsData
 def test_splits_suit_the_data() -> None:
     assert Goodbooks().recipe.split == "leave_last_out"
     assert (LightGCNSplit().recipe.split, LightGCNSplit().recipe.unseen_items) == ("official", "keep")
+    assert GraphReady().recipe.split == "official"
     assert HetrecLastFM().recipe.split == "random"
     assert MovieTweetings().recipe.split == MovieLens().recipe.split == "global_time"
 

@@ -17,6 +17,7 @@ from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
+from recsys_lightning.losses import Contrastive, info_nce
 from recsys_lightning.models import memory
 from recsys_lightning.models.base import Embeddings
 from recsys_lightning.models.ease import EASE
@@ -178,3 +179,28 @@ def test_a_model_that_knows_what_memory_it_needs_is_refused_where_it_is_not_ther
     advice = r"Set model\.recommender\.fan_out, or take a smaller dim or fewer layers\."
     with pytest.raises(InputError, match=rf"^Training GenreGAT needs .* GB of memory on cpu, .*{advice}$"):
         fit(Ranking(partial(GenreGAT, dim=4)), tmp_path)
+
+
+class TwoViews(MF):
+    """Halves of the vectors as two views."""
+
+    def two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = u.chunk(2, dim=-1)
+        return first, second
+
+
+def test_a_contrastive_loss_brings_the_views_of_a_user_together(tmp_path: Path) -> None:
+    def gap(contrastive: Contrastive | None) -> float:
+        task = fit(Ranking(partial(TwoViews, dim=4), contrastive=contrastive), tmp_path, epochs=5)
+        user = torch.arange(60)
+        return float(info_nce(*TwoViews.two_views(task.recommender, task.recommender.user.detach()), user))
+
+    torch.manual_seed(0)
+    apart = gap(None)
+    torch.manual_seed(0)
+    assert gap(Contrastive(weight=5.0)) < apart - 0.5
+
+
+def test_a_contrastive_loss_is_refused_where_there_is_one_view(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"MF, as it is configured, has one view.*Leave model\.contrastive out"):
+        fit(Ranking(partial(MF, dim=4), contrastive=Contrastive()), tmp_path, epochs=1)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys_lightning.data.reading import convert
+from recsys_lightning.data.reading.cells import json_lists, years
 from recsys_lightning.data.reading.checks import File, require_columns
 from recsys_lightning.data.reading.delimited import SuspectError, look
 from recsys_lightning.data.reading.frames import id_column
@@ -25,7 +26,9 @@ def read_attributes(
     *,
     rename: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
+    json: Sequence[str] = (),
     numbers: Sequence[str] = (),
+    dates: Sequence[str] = (),
     separator: str | None = None,
     names: Sequence[str] | None = None,
     encoding: str = "utf-8",
@@ -42,14 +45,16 @@ def read_attributes(
             named in lower snake case.
         lists: column of the result -> separator between its values; it will hold lists of strings. In a DataFrame or a
             Parquet file the values may be lists already.
+        json: those of the lists whose cells may be JSON lists too.
         numbers: columns of the result that are numbers; NaN where empty. All others are texts, "" where empty.
+        dates: columns of the result that hold the years of dates; NaN where empty.
         separator: between the columns of a text file; None finds it out.
         names: of the columns of a text file without a header line.
         encoding: of a text file.
         quoting: whether `"` protects separators and line ends in a text file.
 
     Raises:
-        InputError: a file or column is missing, an id is empty, or a number is none.
+        InputError: a file or column is missing, an id is empty, or a number, a date or a JSON list is none.
     """
     where = "the table" if isinstance(table, pd.DataFrame) else str(table)
     if isinstance(table, pd.DataFrame):
@@ -67,7 +72,11 @@ def read_attributes(
     columns: dict[str, pd.Series] = {}
     for source, name in rename.items():
         values = frame[source].set_axis(index)
-        if name in (lists or {}):
+        if name in json:
+            columns[name] = json_lists(where, values, (lists or {})[name])
+        elif name in dates:
+            columns[name] = years(where, values)
+        elif name in (lists or {}):
             columns[name] = split_lists(values, (lists or {})[name])
         elif name in numbers:
             columns[name] = _numbers(where, source, values)

@@ -7,6 +7,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from recsys_lightning.errors import InputError
 
 File = Path | zipfile.Path
@@ -46,6 +50,30 @@ def require_columns(where: str, wanted: Sequence[str], found: Sequence[str], hin
     twice = [name for name in wanted if list(found).count(name) > 1]
     if twice:
         raise InputError(f"{where} has more than one column {', '.join(map(repr, twice))}. Rename all but one.")
+
+
+def require_numbers(items: pd.DataFrame, name: str, option: str) -> NDArray[np.float64]:
+    """(I,) a column of numbers, NaN where unknown.
+
+    Args:
+        items: row r describes item r.
+        name: of the column.
+        option: that names it, for messages.
+
+    Raises:
+        InputError: there is no such column, it holds no numbers, or infinite ones.
+    """
+    offered = [str(column) for column in items if pd.api.types.is_numeric_dtype(items[column])]
+    if name not in offered:
+        near = difflib.get_close_matches(name, offered, n=1)
+        raise InputError(
+            f"{option} names {name}, which is no column of numbers of the items; there are "
+            f"{', '.join(offered) or 'none'}.{f' Did you mean {near[0]}?' if near else ''}"
+        )
+    values: NDArray[np.float64] = items[name].to_numpy(np.float64, na_value=np.nan)
+    if np.isinf(values).any():
+        raise InputError(f"{option} names {name}, which holds infinite values. Mend the table of items.")
+    return values
 
 
 def listing(folder: File) -> str:

@@ -26,6 +26,7 @@ from recsys_lightning.data.reading import convert, frames
 from recsys_lightning.data.reading.checks import File, require_columns, require_file
 from recsys_lightning.data.reading.delimited import SuspectError, Text, look
 from recsys_lightning.errors import InputError
+from recsys_lightning.schema import SPLITS, TEST, TRAIN
 
 Frame: TypeAlias = pd.DataFrame | pa.Table
 Locate: TypeAlias = Callable[[Sequence[int]], list[int]]
@@ -105,6 +106,12 @@ def stack(parts: Sequence[Interactions]) -> Interactions:
         found = [column for part in parts if (column := getattr(part, name)) is not None]
         rest[name] = np.concatenate(found) if len(found) == len(parts) else None
     return Interactions(users, items, user_ids, item_ids, **rest)
+
+
+def official(train: Interactions, test: Interactions) -> Interactions:
+    """The two parts of a publisher's split, stacked, with the split of each row."""
+    codes = np.array([SPLITS.index(TRAIN), SPLITS.index(TEST)], np.int8)
+    return replace(stack([train, test]), split=np.repeat(codes, [len(train), len(test)]))
 
 
 def join_domains(parts: Mapping[str, Interactions]) -> Interactions:

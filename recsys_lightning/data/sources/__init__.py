@@ -8,6 +8,7 @@ from pathlib import Path
 from recsys_lightning.data.sources.amazon import Amazon
 from recsys_lightning.data.sources.base import Card, Raw, Source
 from recsys_lightning.data.sources.goodbooks import Goodbooks
+from recsys_lightning.data.sources.graph_ready import GraphReady
 from recsys_lightning.data.sources.hetrec import HetrecLastFM
 from recsys_lightning.data.sources.lightgcn import LightGCNSplit
 from recsys_lightning.data.sources.movielens import MovieLens
@@ -46,6 +47,7 @@ __all__ = [
     "Attributes",
     "Card",
     "Goodbooks",
+    "GraphReady",
     "HetrecLastFM",
     "LightGCNSplit",
     "MovieLens",

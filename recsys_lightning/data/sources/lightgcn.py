@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.reading.attributes import empty
-from recsys_lightning.data.reading.tables import Columns, read_interactions, stack
+from recsys_lightning.data.reading.tables import Columns, official, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import SPLITS, TEST, TRAIN
 
 _REPOSITORY = "LightGCN-PyTorch"
 _TITLES = {
@@ -57,9 +56,7 @@ class LightGCNSplit(Source):
         """Read both files; rows of test are marked as such."""
         self.check()
         train, test = (_read(file) for file in self.files())
-        codes = np.array([SPLITS.index(TRAIN), SPLITS.index(TEST)], np.int8)
-        split = np.repeat(codes, [len(train), len(test)])
-        return Raw(replace(stack([train, test]), split=split), empty("item"), empty("user"))
+        return Raw(official(train, test), empty("item"), empty("user"))
 
 
 def _read(file: Path) -> Interactions:

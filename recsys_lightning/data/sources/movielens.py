@@ -9,13 +9,12 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.reading.attributes import collect, empty, read_attributes
 from recsys_lightning.data.reading.checks import require_file
-from recsys_lightning.data.reading.tables import Columns, read_interactions, stack
+from recsys_lightning.data.reading.tables import Columns, official, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
+from recsys_lightning.data.sources.movie_facts import join_facts, join_reviews, read_facts, year_of_title
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import SPLITS, TEST, TRAIN
 
 Variant = Literal["100k", "1m", "1m-ordered", "latest-small"]
 Fold = Literal["u1", "u2", "u3", "u4", "u5", "ua", "ub"]
@@ -93,8 +92,11 @@ class MovieLens(Source):
             is read for `1m` too where only its file is there.
         fold: an official split of 100K: `u1` to `u5` are five disjoint test sets of a fifth each, `ua` and `ub` hold
             out ten ratings of each user.
-        metadata: CSV file below the root with more facts of the films: movie_id, directors, writers, keywords (each a
-            list with | between) and runtime in minutes.
+        metadata: CSV file below the root with more facts of the films: movie_id and some of overview; directors,
+            writers, keywords (lists with | between, or JSON lists); budget, revenue, popularity, vote_average,
+            vote_count, runtime (0 for unknown); and release_date. Its genres are not read, as two vocabularies do not
+            mix: those of the release stay.
+        reviews: JSONL file below the root, plain or gzip, with movie_id and text of a review on each line.
     """
 
     name = "movielens"
@@ -110,7 +112,12 @@ class MovieLens(Source):
     }
 
     def __init__(
-        self, root: Path, variant: Variant = "100k", fold: Fold | None = None, metadata: str | None = None
+        self,
+        root: Path,
+        variant: Variant = "100k",
+        fold: Fold | None = None,
+        metadata: str | None = None,
+        reviews: str | None = None,
     ) -> None:
         super().__init__(root)
         if variant not in _CARDS:
@@ -119,7 +126,7 @@ class MovieLens(Source):
             raise InputError(f"Only 100k has official folds: {', '.join(get_args(Fold))}; not {fold!r} of {variant}.")
         if variant == "1m" and self._only_ordered():
             variant = "1m-ordered"
-        self.variant, self.fold, self.metadata = variant, fold, metadata
+        self.variant, self.fold, self.metadata, self.reviews = variant, fold, metadata, reviews
         if metadata is not None:
             self.attributes = {**type(self).attributes, **_METADATA}
             self.on_request = ("keyword",)
@@ -132,9 +139,11 @@ class MovieLens(Source):
         return ordered.is_file() and not official.is_file()
 
     def files(self) -> list[Path]:
-        """Ratings (of a fold: train, then test), films and, where there are any, users and metadata."""
-        more = [] if self.metadata is None else [self.root / self.metadata]
-        return [*self._release(), *more]
+        """Ratings (of a fold: train, then test), films and, where there are any, users, metadata and reviews."""
+        return [*self._release(), *self._more()]
+
+    def _more(self) -> list[Path]:
+        return [self.root / file for file in (self.metadata, self.reviews) if file is not None]
 
     def _release(self) -> list[Path]:
         ratings, *others = self.card.files
@@ -142,13 +151,13 @@ class MovieLens(Source):
         return [self.path(name) for name in [*parts, *others]]
 
     def options(self) -> dict[str, object]:
-        """Variant, fold and file of metadata."""
-        return {"variant": self.variant, "fold": self.fold, "metadata": self.metadata}
+        """Variant, fold, and files of metadata and reviews."""
+        return {"variant": self.variant, "fold": self.fold, "metadata": self.metadata, "reviews": self.reviews}
 
     def read(self) -> Raw:
-        """Read the release; `title` is `Title (Year)`, and `year` is taken from it."""
-        if self.metadata is not None:
-            require_file(self.root / self.metadata)  # `check` speaks of the folder of the release
+        """Read the release; `title` is `Title (Year)`, and `year` is taken from it where no release date is known."""
+        for file in self._more():
+            require_file(file)  # `check` speaks of the folder of the release
         self.check()
         match self.variant:
             case "100k":
@@ -157,8 +166,13 @@ class MovieLens(Source):
                 raw = self._latest()
             case _:
                 raw = self._1m()
-        raw.items["year"] = raw.items["title"].str.extract(r"\((\d{4})\)\s*$", expand=False).astype("float64")
-        return raw if self.metadata is None else replace(raw, items=_joined(raw.items, self.root / self.metadata))
+        items = raw.items.assign(year=year_of_title(raw.items["title"]))
+        if self.metadata is not None:
+            file = self.root / self.metadata
+            items = join_facts(items, read_facts(file, ["movie_id"], ["overview"], _METADATA), str(file))
+        if self.reviews is not None:
+            items = join_reviews(items, self.root / self.reviews)
+        return replace(raw, items=items)
 
     def _100k(self) -> Raw:
         *ratings, films, people = self._release()
@@ -185,7 +199,7 @@ class MovieLens(Source):
             separator="|",
             names=("user", "age", "gender", "occupation", "zip"),
         )
-        return Raw(parts[0] if self.fold is None else _official(*parts), items, users)
+        return Raw(parts[0] if self.fold is None else official(*parts), items, users)
 
     def _1m(self) -> Raw:
         ratings, films, people = self._release()
@@ -221,25 +235,6 @@ class MovieLens(Source):
         items = read_attributes(films, "movieId", separator=",", lists={"genres": "|"})
         known = items["genres"].map(lambda names: [name for name in names if name != "(no genres listed)"])
         return Raw(interactions, items.assign(genres=known), empty("userId"))
-
-
-def _joined(items: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """The films with what a file of metadata knows of them; what is known of others is left out."""
-    found = read_attributes(
-        file,
-        "movie_id",
-        rename={name: name for name in (*_METADATA, "runtime")},
-        lists=dict.fromkeys(_METADATA, "|"),
-        numbers=["runtime"],
-        separator=",",
-    ).reindex(items.index)
-    lists = {name: found[name].map(lambda names: names if isinstance(names, list) else []) for name in _METADATA}
-    return items.assign(**lists, runtime=found["runtime"].where(found["runtime"] > 0))  # 0 stands for unknown
-
-
-def _official(train: Interactions, test: Interactions) -> Interactions:
-    codes = np.array([SPLITS.index(TRAIN), SPLITS.index(TEST)], np.int8)
-    return replace(stack([train, test]), split=np.repeat(codes, [len(train), len(test)]))
 
 
 def _separator(file: Path) -> str:

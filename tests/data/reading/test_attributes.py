@@ -86,3 +86,12 @@ def test_collect_keeps_order_and_empty_rows() -> None:
 def test_empty_has_string_ids() -> None:
     assert len(empty("item").reindex(["a"])) == 1
     assert empty("item").index.name == "item"
+
+
+def test_json_lists_and_dates(tmp_path: Path) -> None:
+    path = write(tmp_path, 'id,tags,when\na,"[""x|y""]",1/2/1999\nb,x|y,\n')
+    rename = {"tags": "tags", "when": "year"}
+    found = read_attributes(path, "id", rename=rename, lists={"tags": "|"}, json=["tags"], dates=["year"])
+    assert found["tags"].tolist() == [["x|y"], ["x", "y"]] and found["year"].fillna(0).tolist() == [1999, 0]
+    plain = read_attributes(path, "id", rename=rename, lists={"tags": "|"})
+    assert plain["tags"].tolist() == [['["x', 'y"]'], ["x", "y"]]

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from recsys_lightning.data.reading.checks import listing, require_columns, require_file
+from recsys_lightning.data.reading.checks import listing, require_columns, require_file, require_numbers
 from recsys_lightning.errors import InputError
 
 
@@ -33,3 +35,17 @@ def test_long_listings_are_cut(tmp_path: Path) -> None:
     assert listing(tmp_path).endswith("11 and 3 more")
     (tmp_path / "empty").mkdir()
     assert listing(tmp_path / "empty") == "nothing"
+
+
+def test_numbers_are_finite_or_unknown() -> None:
+    items = pd.DataFrame({"year": [1990, 2000], "meter": [1.0, None], "wild": [1.0, float("inf")], "title": ["a", "b"]})
+    assert require_numbers(items, "year", "o").tolist() == [1990, 2000]
+    assert np.isnan(require_numbers(items, "meter", "o")).tolist() == [False, True]
+    with pytest.raises(InputError, match="o names wild, which holds infinite values"):
+        require_numbers(items, "wild", "o")
+    with pytest.raises(
+        InputError, match="o names title, which is no column of numbers of the items; there are year, m"
+    ):
+        require_numbers(items, "title", "o")
+    with pytest.raises(InputError, match="there are none"):
+        require_numbers(items[["title"]], "year", "o")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.reading import delimited
-from recsys_lightning.data.reading.tables import Columns, join_domains, positions, read_interactions, stack
+from recsys_lightning.data.reading.tables import Columns, join_domains, official, positions, read_interactions, stack
 from recsys_lightning.errors import InputError
 
 FULL = Columns("user", "item", "rating", "timestamp")
@@ -346,3 +346,11 @@ def test_stack_and_join_share_ids() -> None:
 def test_positions_count_up_within_each_user(users: list[int]) -> None:
     expected = pd.Series(users).groupby(users).cumcount()
     assert positions(np.array(users, np.int32)).tolist() == expected.tolist()
+
+
+def test_official_parts_are_marked() -> None:
+    train = read_interactions(pd.DataFrame({"u": ["a", "b"], "i": ["x", "y"]}), Columns("u", "i"))
+    test = read_interactions(pd.DataFrame({"u": ["b"], "i": ["x"]}), Columns("u", "i"))
+    found = official(train, test)
+    assert found.split is not None and found.split.tolist() == [0, 0, 2]
+    assert found.user.tolist() == [0, 1, 1] and found.item.tolist() == [0, 1, 0]

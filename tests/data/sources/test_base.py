@@ -14,7 +14,7 @@ from recsys_lightning.errors import InputError
 def test_data_set_is_complete_without_its_files(name: str, tmp_path: Path) -> None:
     source = open_source(name, tmp_path)
     assert source.name == name
-    assert source.card.title and source.card.licence and source.card.homepage.startswith("https://")
+    assert source.card.title and source.card.licence and source.card.homepage.startswith(("https://", "the section on"))
     assert source.files() and all(file.parent == tmp_path / source.folder for file in source.files())
     if source.card.url is not None:
         assert source.card.url.startswith("https://")
@@ -41,6 +41,15 @@ def test_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
 
 
 def test_sources_are_listed_by_name() -> None:
-    expected = {"movietweetings", "movielens", "goodbooks", "amazon", "lightgcn", "hetrec-lastfm", "table"}
+    expected = {
+        "movietweetings",
+        "movielens",
+        "goodbooks",
+        "amazon",
+        "lightgcn",
+        "hetrec-lastfm",
+        "table",
+        "graph-ready",
+    }
     assert set(SOURCES) == expected
     assert {SOURCES[name].name for name in SOURCES} == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -76,9 +77,41 @@ def test_metadata_join_the_films(small: Path) -> None:
 def test_missing_metadata_are_named_with_their_own_folder(small: Path) -> None:
     with pytest.raises(InputError, match=r"no file .*films\.csv: the folder .*more does not exist"):
         MovieLens(small, metadata="more/films.csv").read()
-    (small / "films.csv").write_text("movie_id,directors\n1,X\n")
-    with pytest.raises(InputError, match=r"films\.csv has no column 'writers', 'keywords', 'runtime'"):
-        MovieLens(small, metadata="films.csv").read()
+    with pytest.raises(InputError, match=r"no file .*reviews\.jsonl"):
+        MovieLens(small, reviews="reviews.jsonl").read()
+
+
+def test_metadata_may_lack_columns(small: Path) -> None:
+    (small / "films.csv").write_text("movie_id,directors,genres\n1,X,Family\n")
+    items = MovieLens(small, metadata="films.csv").read().items
+    assert items["directors"].tolist() == [["X"], [], []]
+    assert items["genres"].iloc[0] == ["Animation", "Children's", "Comedy"]  # two vocabularies do not mix
+    assert not {"writers", "overview", "budget"} & set(items)
+
+
+def test_metadata_bring_texts_numbers_and_years(small: Path) -> None:
+    lines = [
+        "movie_id,overview,keywords,budget,vote_average,release_date",
+        '1,"A toy, alive.","[""toy"", ""boy""]",30000000.0,7.7,10/30/1993',
+        '2,,"[{""id"": 4, ""name"": ""fear""}]",0,0.0,2011-02-16',
+    ]
+    (small / "films.csv").write_text("\n".join(lines))
+    items = MovieLens(small, metadata="films.csv").read().items
+    assert items["overview"].tolist() == ["A toy, alive.", "", ""]
+    assert items["keywords"].tolist() == [["toy", "boy"], ["fear"], []]
+    assert items["budget"].fillna(-1).tolist() == [30_000_000, -1, -1]
+    assert items["vote_average"].fillna(-1).tolist() == [7.7, -1, -1]
+    assert items["year"].tolist() == [1993, 2011, 1996]  # of the title where there is no date
+
+
+def test_reviews_join_the_films(small: Path) -> None:
+    lines = [{"movie_id": 3, "text": "Second film."}, {"movie_id": "1", "text": "b"}, {"movie_id": 3, "text": "a"}]
+    packed = gzip.compress("\n".join(map(json.dumps, lines)).encode())
+    (small / "reviews.jsonl.gz").write_bytes(packed)
+    source = MovieLens(small, fold="u1", reviews="reviews.jsonl.gz")
+    assert source.read().items["reviews"].tolist() == [["b"], [], ["Second film.", "a"]]
+    assert source.files()[-1] == small / "reviews.jsonl.gz" and len(source.files()) == 5
+    assert source.options() != MovieLens(small, fold="u1").options()
 
 
 @pytest.mark.parametrize(("variant", "fold"), [("100k", "u6"), ("1m", "u1"), ("20m", None)])
@@ -127,9 +160,14 @@ def test_published_counts(real_data: Path) -> None:
     assert fold.split is not None and fold.rating is not None
     assert ((fold.split == 0).sum(), (fold.split == 2).sum()) == (80_000, 20_000)
     assert ((fold.split == 0) & (fold.rating >= 4)).sum() == 44_140
-    joined = MovieLens(real_data, metadata="ml-100k-metadata/movies.csv").read().items
-    known = {name: (joined[name].map(len) > 0).sum() for name in ("directors", "writers", "keywords")}
-    assert known == {"directors": 1_678, "writers": 1_650, "keywords": 1_477}
+    metadata, reviews = "ml-100k-metadata/movies.csv", "ml-100k-metadata/reviews.jsonl.gz"
+    joined = MovieLens(real_data, metadata=metadata, reviews=reviews).read().items
+    names = ("overview", "directors", "writers", "keywords", "reviews")
+    known = {name: int((joined[name].map(len) > 0).sum()) for name in names}
+    assert known == {"overview": 1_676, "directors": 1_678, "writers": 1_650, "keywords": 1_477, "reviews": 252}
+    assert joined["reviews"].map(len).sum() == 2_963
+    money = {name: int(joined[name].notna().sum()) for name in ("budget", "revenue", "popularity", "year")}
+    assert money == {"budget": 757, "revenue": 778, "popularity": 1_596, "year": 1_681}
     ordered = MovieLens(real_data, "1m-ordered").read()
     found = ordered.interactions
     assert (len(found), found.num_users, found.num_items) == (1_000_209, 6_040, 3_706)

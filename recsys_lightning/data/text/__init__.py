@@ -1,0 +1,1 @@
+"""What is written about items, as frozen vectors: embedders, their cache, ready vectors, and controls."""

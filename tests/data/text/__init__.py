@@ -1,0 +1,1 @@
+"""Tests of the vectors of what is written about items."""
