@@ -53,17 +53,20 @@ def sentence(complaint: str, verb: str) -> str:
 
 
 def _class_names() -> list[str]:
-    """Names of what is chosen by name: data sets, tasks, recommenders, losses, samplers, optimizers."""
+    """Names of what is chosen by name: data sets, tasks, recommenders, losses, samplers, embedders, optimizers."""
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
     from recsys_lightning.data.negatives import NegativeSampler
+    from recsys_lightning.data.text.embedder import TextEmbedder
     from recsys_lightning.datamodules.interactions import InteractionsDataModule
     from recsys_lightning.losses import Loss
     from recsys_lightning.models import Recommender
     from recsys_lightning.tasks.base import Task
 
-    names, found = [], [InteractionsDataModule, Task, Recommender, Loss, NegativeSampler, Optimizer, LRScheduler]
+    names: list[str] = []
+    found: list[type] = [InteractionsDataModule, Task, Recommender, Loss, NegativeSampler, TextEmbedder]
+    found += [Optimizer, LRScheduler]
     while found:
         kind = found.pop()
         names.append(kind.__name__)

@@ -29,6 +29,7 @@ from recsys_lightning.callbacks.recommendations import WriteRecommendations
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.cli import show_warning
+from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.tasks.base import Task
@@ -42,6 +43,7 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --data.root FOLDER        where raw data lie, instead of data/ or RECSYS_DATA
   --data.recipe.split NAME  global_time, leave_last_out, random, official or cold_items
   --data.graph.attributes   node types of the graph, e.g. [genre]; [] for none, unset for the data set's own
+  --data.text.columns       item columns whose words become vectors, e.g. [title,overview]
   --model Ranking           the task; --model.help Ranking lists its options
   --model.recommender NAME  the network; --model Ranking --model.recommender.help NAME lists its options
   --trainer.max_epochs N, --trainer.devices N, --trainer.logger WandbLogger, ... as in Lightning's Trainer

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
 from recsys_lightning.data.filters import sizes as sizes_of
@@ -78,8 +79,10 @@ class InteractionsDataModule(LightningDataModule):
         return cache_folder() / "floors"
 
     def prepare_data(self) -> None:
-        """Fill the cache on one process before the others read it."""
-        prepare(self.source, self.recipe, cache_folder())
+        """Fill the caches on one process before the others read them."""
+        self._prepared = self._prepared or prepare(self.source, self.recipe, cache_folder())
+        if self.item_text is not None:
+            rank_zero_info(f"Texts: {self.item_text.hits}.")
 
     def setup(self, stage: str) -> None:
         """Read the prepared data and choose the rows that this stage may see.
