@@ -13,6 +13,9 @@ from torch.nn.functional import cross_entropy, normalize, softplus
 from recsys_lightning.batches import PairBatch
 from recsys_lightning.errors import InputError
 
+LEAST_NORM = 1e-3
+"""Shorter vectors count as so long in cosines, whose gradient is without bound where a vector vanishes."""
+
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     """Bayesian personalised ranking: mean of -log sigmoid(positive - negative) over the pairs that count.
@@ -75,7 +78,8 @@ def info_nce(left: Tensor, right: Tensor, user: Tensor, temperature: float = 0.1
         user: (B,) whose they are.
         temperature: divides the cosines.
     """
-    logits = normalize(left, dim=-1) @ normalize(right, dim=-1).T / temperature
+    left, right = (normalize(view, dim=-1, eps=LEAST_NORM) for view in (left, right))
+    logits = left @ right.T / temperature
     own = torch.arange(len(user), device=user.device)
     same = (user[:, None] == user) & (own[:, None] != own)
     logits = logits.masked_fill(same, -torch.inf)

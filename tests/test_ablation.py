@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
+import importlib
 import json
-import shutil
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
-from torch import Tensor
 
-from recsys_lightning.batches import CSR, Views
-from recsys_lightning.cli.trainer import RecsysCLI
-from recsys_lightning.models import ClosedForm
+from recsys_lightning.reports.ablation import Training
+from recsys_lightning.reports.gates import gate_table
 from tests.conftest import REPOSITORY
 
 SHORT = [
@@ -33,163 +29,96 @@ Ablate = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def ablation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablation", REPOSITORY / "experiments" / "ablation.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablation"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def ablation() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "experiments")
+        yield importlib.import_module("ablation")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small GenreGAT on the embedded sample, with LightGCN beside it; what is measured of it stays for all tests."""
+    folder, source = tmp_path_factory.mktemp("small"), REPOSITORY / "experiments" / "movietweetings"
+    text = yaml.safe_load((source / "lightgcn.yaml").read_text())
+    text["model"]["init_args"]["recommender"]["init_args"] = {"dim": 8, "layers": 1}
+    for name, file in {"LightGCN": "lightgcn.yaml", "GenreGAT": "genre_gat.yaml"}.items():
+        text["model"]["init_args"]["recommender"]["class_path"] = name
+        (folder / file).write_text(yaml.safe_dump(text))
+    (folder / "data.yaml").write_text((source / "data.yaml").read_text())
+    return folder / "genre_gat.yaml"
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A small GenreGAT on the embedded sample, with LightGCN beside it."""
-    folder = REPOSITORY / "experiments" / "movietweetings"
-    text = yaml.safe_load((folder / "lightgcn.yaml").read_text())
-    text["model"]["init_args"]["recommender"]["init_args"] = {"dim": 8, "layers": 1}
-    for name in ("LightGCN", "GenreGAT"):
-        text["model"]["init_args"]["recommender"]["class_path"] = name
-        (tmp_path / ("lightgcn.yaml" if name == "LightGCN" else "genre_gat.yaml")).write_text(yaml.safe_dump(text))
-    (tmp_path / "data.yaml").write_text((folder / "data.yaml").read_text())
-    return tmp_path / "genre_gat.yaml"
+def runs(config: Path) -> Path:
+    return config.parent / "runs" / f"{config.parent.name}-genre_gat"
 
 
 @pytest.fixture
 def ablate(
-    ablation: ModuleType,
-    config: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    ablation: ModuleType, config: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Ablate:
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["ablation.py"])
         monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # put back after the test, whatever the runs set
         capfd.readouterr()
-        status = ablation.main(["--config", str(config), "--folder", str(tmp_path / "runs"), *map(str, words)])
+        status = ablation.main(["--config", str(config), "--folder", str(config.parent / "runs"), *map(str, words)])
         return (status, *capfd.readouterr())
 
     return run
 
 
 def rows(text: str) -> list[list[str]]:
-    table = [line for line in text.splitlines() if line.startswith("| ")]
+    """Cells of the first table."""
+    table = [line for line in text.partition("\n## ")[0].splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
 
 
-def test_variants_differ_in_one_thing_and_go_through_the_command_line(ablate: Ablate, tmp_path: Path) -> None:
+def test_variants_differ_in_one_thing_and_go_through_the_command_line(ablate: Ablate, runs: Path) -> None:
     status, out, err = ablate("--seeds", 2, "--only", "attention", *SHORT)
     assert status == 0, err
     found = rows(out)
     assert [row[:2] for row in found[:2]] == [["attention", "base"], ["attention", "attention none"]]
     assert found[0][2] == "all users" and len(found) == 2 * 5
-    folder = tmp_path / "runs" / f"{tmp_path.name}-genre_gat"
-    assert (folder / "table.md").read_text() == out.removesuffix("\n")
-    runs = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/seed_*"))
-    assert runs == ["attention_none/seed_0", "attention_none/seed_1", "base/seed_0", "base/seed_1"]
-    saved = {run: yaml.safe_load(next((folder / run).rglob("config.yaml")).read_text()) for run in runs}
+    assert (runs / "table.md").read_text() == out.removesuffix("\n")
+    folders = sorted(path.relative_to(runs).as_posix() for path in runs.glob("*/seed_*"))
+    assert folders == ["attention_none/seed_0", "attention_none/seed_1", "base/seed_0", "base/seed_1"]
+    saved = {run: yaml.safe_load(next((runs / run).rglob("config.yaml")).read_text()) for run in folders}
     options = {run: text["model"]["init_args"]["recommender"]["init_args"] for run, text in saved.items()}
     assert options["base/seed_0"] | {"attention": "none"} == options["attention_none/seed_0"]
-    assert [saved[run]["seed_everything"] for run in runs] == [0, 1, 0, 1]
-    for run in runs:
-        [test] = (folder / run).rglob("per_user.parquet")
-        values, written = pd.read_parquet(folder / run / "values.parquet"), pd.read_parquet(test)
+    assert [saved[run]["seed_everything"] for run in folders] == [0, 1, 0, 1]
+    for run in folders:
+        [test] = (runs / run).rglob("per_user.parquet")
+        values, written = pd.read_parquet(runs / run / "values.parquet"), pd.read_parquet(test)
         pd.testing.assert_frame_equal(values[written.columns], written)
     mean = float(found[0][4])
     assert mean == pytest.approx(
-        sum(pd.read_parquet(folder / f"base/seed_{n}/values.parquet")["ndcg_10"].mean() for n in (0, 1)) / 2, abs=1e-4
+        sum(pd.read_parquet(runs / f"base/seed_{n}/values.parquet")["ndcg_10"].mean() for n in (0, 1)) / 2, abs=1e-4
     )
 
 
-def spy(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The verbs that are carried out from here on."""
-    made: list[str] = []
-    real = ablation.make_cli
-
-    def make_cli(words: list[str], run: bool) -> RecsysCLI:
-        if run:
-            made.append(words[0])
-        found: RecsysCLI = real(words, run=run)
-        return found
-
-    monkeypatch.setattr(ablation, "make_cli", make_cli)
-    return made
-
-
 def test_finished_runs_are_not_done_again_and_others_are(
-    ablate: Ablate, ablation: ModuleType, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = ablate("--seeds", 1, "--only", "attention", *SHORT)
-    made = spy(ablation, monkeypatch)
-    assert ablate("--seeds", 1, "--only", "attention", *SHORT)[:2] == first[:2]
+    words = ("--seeds", 1, "--only", "attention", *SHORT)
+    first = ablate(*words)
+    measuring: Any = importlib.import_module("measuring")
+    made: list[str] = []
+    real = measuring.make_cli
+    monkeypatch.setattr(
+        measuring, "make_cli", lambda words, run: (made.append(words[0]) if run else None, real(words, run=run))[1]
+    )
+    assert ablate(*words)[:2] == first[:2]
     assert made == []
-    folder = tmp_path / "runs" / f"{tmp_path.name}-genre_gat"
-    [test] = (folder / "base" / "seed_0").rglob("metrics.json")
-    data = json.loads((folder / "base" / "seed_0" / "order.json").read_text())["data"]
-    assert data == {key: json.loads(test.read_text())[key] for key in ("fingerprint", "graph")}
-    (folder / "base" / "seed_0" / "values.parquet").unlink()  # as if it had been interrupted
-    assert ablate("--seeds", 1, "--only", "attention", *SHORT)[:2] == first[:2]
+    base = runs / "base" / "seed_0"
+    test = max(base.rglob("metrics.json"), key=lambda path: path.stat().st_mtime)
+    data = json.loads((base / "order.json").read_text())["data"]
+    assert data.items() >= {key: json.loads(test.read_text())[key] for key in ("fingerprint", "graph")}.items()
+    (base / "values.parquet").unlink()  # as if it had been interrupted
+    assert ablate(*words)[:2] == first[:2]
     assert made == ["fit", "test"]
-    config.write_text(config.read_text() + "\n# changed\n")
-    assert ablate("--seeds", 1, "--only", "attention", *SHORT)[0] == 0
-    assert made == ["fit", "test"] * 3
 
 
-def test_runs_on_other_data_or_by_other_code_are_done_again(
-    ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(REPOSITORY / "data" / "movietweetings", root / "movietweetings")
-    ratings, parents = root / "movietweetings" / "ratings.csv.gz", root / "parents.csv"
-    options = [f"--data.root={root}", "--data.recipe.limit_users=60", "--data.graph.parents={genre: parents.csv}"]
-    config = REPOSITORY / "experiments" / "movietweetings" / "data.yaml"
-    words = (f"--data={config}", "--model=Ranking", "--model.recommender=Popularity")
-    variant = ablation.Variant("Popularity", words, trained=False)
-    monkeypatch.setattr("sys.argv", ["ablation.py"])
-    made, told = spy(ablation, monkeypatch), []
-
-    def measure() -> int:
-        told.append(ablation._data(*variant.options, *options))
-        ablation.measure(variant, 0, options, tmp_path / "run", False, told[-1])
-        return len(made)
-
-    parents.write_text("value,parent\nDrama,film\n")
-    assert [measure(), measure()] == [1, 1]
-    parents.write_text("value,parent\nDrama,film\nComedy,film\n")
-    assert [measure(), measure()] == [2, 2]
-    assert told[1]["fingerprint"] == told[2]["fingerprint"]  # the graph alone is another
-    lines = gzip.decompress(ratings.read_bytes()).splitlines(keepends=True)
-    ratings.write_bytes(gzip.compress(b"".join([lines[0], *lines[:0:-1][: len(lines) // 2]])))
-    assert [measure(), measure()] == [3, 3]
-    assert told[3]["fingerprint"] != told[4]["fingerprint"]
-    monkeypatch.setattr(ablation, "_code", lambda: "changed")
-    assert [measure(), measure()] == [4, 4]
-
-
-def test_the_digest_of_the_code_is_of_the_whole_package(
-    ablation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "package"
-    (package / "models").mkdir(parents=True)
-    digests = []
-    for file in ("__init__.py", "models/new.py", "models/new.py", "notes.txt"):
-        with (package / file).open("a") as text:
-            text.write("# a line\n")
-        monkeypatch.setattr("recsys_lightning.__file__", str(package / "__init__.py"))
-        digests.append(ablation._code.__wrapped__())
-    assert len(set(digests)) == 3 and digests[2] == digests[3]
-
-
-def test_other_recommenders_are_refused_and_nothing_is_written(ablate: Ablate, tmp_path: Path, config: Path) -> None:
-    there = sorted(tmp_path.rglob("*"))
-    status, out, err = ablate("--config", config.with_name("lightgcn.yaml"))
-    assert (status, out) == (2, "")
-    assert "lightgcn.yaml is of LightGCN, and what is compared are options of GenreGAT. Give an experiment of" in err
-    assert sorted(tmp_path.rglob("*")) == there
-
-
-def test_cold_items(ablate: Ablate, tmp_path: Path) -> None:
+def test_cold_items(ablate: Ablate, runs: Path) -> None:
     status, out, err = ablate("--seeds", 1, "--only", "cold", *SHORT)
     assert status == 0, err
     found = rows(out)
@@ -199,68 +128,82 @@ def test_cold_items(ablate: Ablate, tmp_path: Path) -> None:
     among_all, alone = ({row[1]: float(row[4]) for row in found[at : at + 4]} for at in (0, 4))
     assert among_all["Popularity"] == 0 < alone["Popularity"]  # warm items take every place; alone it is chance
     assert all(alone[name] >= among_all[name] for name in names)
-    folder = tmp_path / "runs" / f"{tmp_path.name}-genre_gat" / "cold"
-    assert len(list((folder / "GenrePopularity").iterdir())) == 1
-    order = json.loads((folder / "LightGCN" / "seed_0" / "order.json").read_text())
+    assert "a tenth of the items is held out" in out
+    assert len(list((runs / "cold" / "GenrePopularity").iterdir())) == 1
+    order = json.loads((runs / "cold" / "LightGCN" / "seed_0" / "order.json").read_text())
     assert "--data.recipe.split=cold_items" in order["options"]
 
 
-class Noise(ClosedForm):
-    """Scores that are all different and mean nothing."""
-
-    def solve(self, views: Views) -> None:
-        scores = torch.rand(views.num_users, views.num_items, generator=torch.Generator().manual_seed(0))
-        self.keep(scores=scores)
-
-    def rank(self, rows: CSR, user: Tensor) -> Tensor:
-        return self.get_buffer("scores")[user]
+Measured = list[tuple[str, int, bool, tuple[str, ...], Path | None]]
 
 
 @pytest.fixture
-def popularity(ablation: ModuleType, tmp_path: Path) -> RecsysCLI:
-    """Popularity, tested on cold items."""
-    data = REPOSITORY / "experiments" / "movietweetings" / "data.yaml"
-    cli: RecsysCLI = ablation.make_cli(
-        [
-            *("test", f"--data={data}", *ablation.COLD, "--data.recipe.limit_users=60", *ablation.QUIET),
-            *("--model=Ranking", "--model.recommender=Popularity", f"--trainer.default_root_dir={tmp_path}"),
-        ],
-        run=True,
-    )
-    return cli
+def measured(ablation: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """Calls for runs, which are made up here; each leaves a checkpoint of its own, and gates where it has two views."""
+    calls: Measured = []
+
+    def measure(
+        variant: Any, seed: int, words: tuple[str, ...], folder: Path, cold: bool, data: object, trained: Path | None
+    ) -> Any:
+        calls.append((variant.name, seed, cold, words, trained))
+        folder.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(len(calls))
+        values = pd.DataFrame({"user_id": list("abcd"), "items": [1, 2, 3, 4], "ndcg_10": random.random(4)})
+        gates = gate_table("item", random.random(8), np.arange(8), np.arange(8)) if "hybrid" in variant.name else None
+        training = Training(30.0 + seed, 3) if variant.trained and not variant.of else None
+        checkpoint = folder / "best.ckpt" if training else None
+        return ablation.Run(values, gates, training, checkpoint)
+
+    monkeypatch.setattr(ablation, "measure", measure)
+    monkeypatch.setattr(ablation, "data_of", lambda *words: calls.append(("data", 0, False, words, None)))
+    return calls
 
 
-def test_cold_candidates_are_the_items_without_visible_rows(ablation: ModuleType, popularity: RecsysCLI) -> None:
-    cli = popularity
-    model, views, prepared = Noise(cli.datamodule.schema), cli.datamodule.views, cli.datamodule.prepared
-    model.fit(views)
-    cli.model.recommender = model
-    found = ablation.among_cold(cli)["recall_10"]
-    cold, relevant = prepared.csr("train").col.bincount(minlength=views.num_items) == 0, prepared.csr("test")
-    assert 0 < cold.sum() < views.num_items
-    for place, user in enumerate(cli.model.per_user.user.tolist()):
-        wanted = relevant.col[relevant.crow[user] : relevant.crow[user + 1]]
-        candidates = cold.clone()
-        candidates[prepared.csr("val").select(torch.tensor([user]))[1]] = False
-        scores = model.get_buffer("scores")[user].masked_fill(~candidates, -1)
-        hits = torch.isin(scores.topk(10).indices, wanted).sum()
-        assert found[place] == pytest.approx(float(hits / len(wanted)))
+@pytest.fixture
+def hybrid(tmp_path: Path) -> Path:
+    source = REPOSITORY / "experiments" / "ml-100k-text"
+    for file in source.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    return tmp_path / "hybrid.yaml"
 
 
-def test_a_model_that_tells_nothing_of_cold_items_has_the_figures_of_chance(
-    ablation: ModuleType, popularity: RecsysCLI
-) -> None:
-    views, prepared = popularity.model.views, popularity.datamodule.prepared
-    user = popularity.model.per_user.user
-    candidates = int((views.popularity == 0).sum()) - prepared.csr("val").degree[user]
-    expected = (10 / candidates).mean()
-    assert float(ablation.among_cold(popularity)["recall_10"].mean()) == pytest.approx(float(expected), rel=0.15)
+def test_the_whole_ablation_of_the_hybrid(ablate: Ablate, measured: Measured, hybrid: Path, tmp_path: Path) -> None:
+    status, out, err = ablate("--config", hybrid, "--folder", tmp_path / "runs", "--seeds", 2, "--epochs", 7)
+    assert status == 0, err
+    data = [words for name, _, _, words, _ in measured if name == "data"]
+    assert len(set(data)) == len(data)  # looked at once, however many options of models there are
+    alike = [words for words in data if words[0] == f"--config={hybrid}" and not any("=cold" in word for word in words)]
+    more = (("--data.text.control=shuffled",), ("--data.text.control=random",))
+    assert alike == [(f"--config={hybrid}", *options, "--trainer.max_epochs=7") for options in ((), *more)]
+    done = {(name, cold, seed): (words, trained) for name, seed, cold, words, trained in measured if name != "data"}
+    assert {seed for _, _, seed in done} == {0, 1}
+    assert {name for name, _, seed in done if seed == 1}.isdisjoint({"EASE", "ItemKNN", "GFCF", "Popularity"})
+    for (name, cold, seed), (words, trained) in done.items():
+        closed = name in ("EASE", "ItemKNN", "GFCF", "Popularity", "GenrePopularity")
+        assert words == (() if closed else ("--trainer.max_epochs=7",))
+        forced = name.startswith("gate ")
+        assert trained == (tmp_path / f"runs/{tmp_path.name}-hybrid/hybrid/seed_{seed}/best.ckpt" if forced else None)
+        assert not (forced and cold)
+    times = out.partition("## Time of training")[2].partition("\n## ")[0]
+    assert "| width | hybrid | 30.5 | 3.0000 | 10.2 |" in times and "| width | full width |" in times
+    gates = out.partition("## Gates")[2]
+    assert gates.index("### hybrid\n") < gates.index("### hybrid, cold items held out\n")
+    assert gates.count("###") == 2
+    assert "The base `text only` has the text view alone. For cold items" in out
 
 
-def test_unknown_words_are_refused(ablate: Ablate, tmp_path: Path) -> None:
+def test_what_is_not_asked_for_is_not_told(ablate: Ablate, measured: Measured, hybrid: Path, tmp_path: Path) -> None:
+    status, out, err = ablate("--config", hybrid, "--folder", tmp_path / "runs", "--seeds", 1, "--only", "target")
+    assert status == 0, err
+    assert {name for name, *_ in measured} == {"data", "hybrid", "target visible"}
+    assert "Time of training" not in out and "held out" not in out and "text only" not in out
+
+
+def test_unknown_words_are_refused(ablate: Ablate) -> None:
     for words, told in (
         (["--only", "genre"], "--only names genre; there are genres, attention, weight, cold."),
         (["--seeds", "0"], "--seeds is 0"),
+        (["--epochs", "0"], "--epochs is 0"),
         (["--only", "cold", "--data.recipee", "x"], "recipee"),
     ):
         try:
@@ -270,10 +213,9 @@ def test_unknown_words_are_refused(ablate: Ablate, tmp_path: Path) -> None:
         assert status == 2 and told in err
 
 
-@pytest.mark.parametrize("text", ["", "a: b", "model: 3", ": :"])
-def test_what_is_no_experiment_is_refused(ablation: ModuleType, tmp_path: Path, text: str) -> None:
-    (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(ablation.InputError, match="is not laid out like"):
-        ablation.Experiment.read(tmp_path / "x.yaml")
-    with pytest.raises(ablation.InputError, match="cannot be read"):
-        ablation.Experiment.read(tmp_path / "y.yaml")
+def test_other_recommenders_are_refused_and_nothing_is_written(ablate: Ablate, config: Path) -> None:
+    there = sorted(config.parent.rglob("*"))
+    status, out, err = ablate("--config", config.with_name("lightgcn.yaml"))
+    assert (status, out) == (2, "")
+    assert "lightgcn.yaml is of LightGCN, and what is compared are options of GenreGAT or HybridRecommender." in err
+    assert sorted(config.parent.rglob("*")) == there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -22,6 +23,8 @@ FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", 
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--model.recommender.dim", "8"]
 GENRES = ["Action", "Comedy", "Drama"]
 EVERYWHERE = {"data", "popularity", "ease", "mf", "lightgcn", "gat", "genre_gat"}
+WITH_TEXTS = {"ml-100k-text": "graph", "ml-100k-minilm": "text", "movietweetings-text": "graph"}
+"""Folders of other preparations of a data set, whose models read texts; and one of these models beside the hybrid."""
 
 Rows = list[tuple[int, int, int, int]]
 
@@ -47,6 +50,14 @@ def ml_100k(root: Path) -> None:
     films = [f"{n}|Caf\xe9 {n} (1995)|01-Jan-1995||url|{'|'.join(map(str, flags[n % 19]))}" for n in range(1, 41)]
     write(root / "ml-100k" / "u.item", films, "latin-1")
     write(root / "ml-100k" / "u.user", [f"{n}|24|M|technician|08571" for n in range(1, 61)])
+    facts = "movie_id,overview,keywords,directors,writers,budget,revenue,popularity,vote_average,vote_count,runtime"
+    lines = []
+    for n in range(1, 41):
+        words = [f"The {GENRES[n % 3]} of café {n % 7}", f"{n % 5}|sea", f"Ann {n % 4}", f"Bo {n % 6}"]
+        lines.append(",".join(map(str, [n, *words, n % 9, n % 8, n / 7, n % 10, n, n])))
+    write(root / "ml-100k-metadata" / "movies.csv", [facts, *lines])
+    with gzip.open(root / "ml-100k-metadata" / "reviews.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps({"movie_id": n, "text": f"A film of {GENRES[n % 3]}."}) + "\n" for n in range(1, 9))
 
 
 def ml_1m(root: Path) -> None:
@@ -111,10 +122,11 @@ def shorten(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], li
     """Options that make an experiment quick, and the small data in place of the real ones."""
 
     def options(config: Path) -> list[str]:
-        if config.parent.name == "movietweetings":
+        if config.parent.name.startswith("movietweetings"):
             return ["--data.recipe.limit_users", "300"]
         monkeypatch.setenv("RECSYS_DATA", str(small))
-        return []
+        # a sentence encoder is an extra, and its weights are not small
+        return ["--data.text.embedder", "TfidfSVD"] if config.parent.name == "ml-100k-minilm" else []
 
     return options
 
@@ -151,13 +163,13 @@ def test_it_runs_as_it_lies_there(
     recipe = yaml.safe_load((config.parent / "data.yaml").read_text())["init_args"]["recipe"]
     assert metrics["split"].startswith(f"{recipe['split']}, val {recipe['val']:g}")
 
-    if config.stem in ("ease", "lightgcn", "genre_gat"):
+    if config.stem in ("ease", "lightgcn", "genre_gat", "hybrid"):
         predicted = recsys("predict", "--config", config, *options, *checkpoint)
         assert predicted.status == 0, predicted.err
         lists = pd.read_parquet(predicted.last_line)
         assert lists["user_id"].nunique() >= metrics["users"]
         assert lists.groupby("user_id").size().eq(10).all()
-        if config.parent.name in ("ml-100k", "ml-1m"):
+        if config.parent.name.startswith("ml-"):
             assert lists["title"].str.fullmatch(r"Caf\xe9 \d+ \(1995\)").all()
         if config.stem == "genre_gat":
             asked = ["--config", config, *options, *checkpoint, "--trainer.accelerator", "cpu"]
@@ -184,9 +196,10 @@ def the_user_is_told_what_was_predicted_and_why(recsys: Recsys, asked: list[obje
 
 def test_every_data_set_has_its_experiments() -> None:
     folders = {path.parent for path in EXPERIMENTS.glob("*/*.yaml")}
-    assert {folder.name for folder in folders} == {*SMALL_DATA, "movietweetings"}
+    assert {folder.name for folder in folders} == {*SMALL_DATA, *WITH_TEXTS, "movietweetings"}
     for folder in folders:
-        assert {path.stem for path in folder.glob("*.yaml")} >= EVERYWHERE
+        wanted = {"data", "hybrid", WITH_TEXTS[folder.name]} if folder.name in WITH_TEXTS else EVERYWHERE
+        assert {path.stem for path in folder.glob("*.yaml")} >= wanted
 
 
 @pytest.mark.parametrize("config", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

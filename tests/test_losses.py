@@ -203,7 +203,7 @@ def test_info_nce_has_both_directions_and_finite_gradients() -> None:
     torch.testing.assert_close(info_nce(left, right, user), info_nce(right, left, user))
     zero = torch.zeros(3, 4, requires_grad=True)
     info_nce(zero, right.float(), user).backward()
-    assert zero.grad is not None and zero.grad.isfinite().all()
+    assert zero.grad is not None and zero.grad.abs().max() < 1e5
 
 
 def test_contrastive_weighs_it_and_checks_its_options() -> None:

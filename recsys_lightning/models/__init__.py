@@ -8,7 +8,13 @@ from recsys_lightning.models.gat import GAT as GAT
 from recsys_lightning.models.genre_gat import GenreGAT as GenreGAT
 from recsys_lightning.models.genre_popularity import GenrePopularity as GenrePopularity
 from recsys_lightning.models.gfcf import GFCF as GFCF
+from recsys_lightning.models.history import UserGraphHistoryEncoder as UserGraphHistoryEncoder
+from recsys_lightning.models.history import UserHistoryAttention as UserHistoryAttention
+from recsys_lightning.models.hybrid import HybridRecommender as HybridRecommender
+from recsys_lightning.models.item_graph import ItemGraphEncoder as ItemGraphEncoder
 from recsys_lightning.models.knn import ItemKNN as ItemKNN
 from recsys_lightning.models.lightgcn import LightGCN as LightGCN
 from recsys_lightning.models.mf import MF as MF
 from recsys_lightning.models.popularity import Popularity as Popularity
+from recsys_lightning.models.text import ItemTextEncoder as ItemTextEncoder
+from recsys_lightning.models.text import ReviewAttention as ReviewAttention

@@ -34,10 +34,10 @@ class Recommender(nn.Module):
     closed_form: ClassVar[bool] = False
     """True for a model that `fit` solves: it is not trained and needs no checkpoint."""
 
-    reads_graph: ClassVar[bool] = False
+    reads_graph: bool = False
     """True for a model of `views.graph`: a checkpoint of it is good for data of the same graph only."""
 
-    reads_text: ClassVar[bool] = False
+    reads_text: bool = False
     """True for a model of `views.text`: likewise for the same texts."""
 
     def __init__(self, schema: Schema) -> None:

@@ -47,7 +47,7 @@ class Attention(nn.Module):
 
     def _scores(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """a_src . W_src x (n_s, H) and a_dst . W_dst x (n_t, H)."""
-        return source @ _folded(self.att_src, self.lin_src), target @ _folded(self.att_dst, self.lin_dst)
+        return source @ folded(self.att_src, self.lin_src), target @ folded(self.att_dst, self.lin_dst)
 
 
 class AttentionV2(nn.Module):
@@ -81,7 +81,7 @@ class AttentionV2(nn.Module):
         return coefficients(scores, edges, prior=False)
 
 
-def _folded(attention: Tensor, linear: nn.Linear) -> Tensor:
+def folded(attention: Tensor, linear: nn.Linear) -> Tensor:
     """The map from x to a . W x of each head: (1, H, C), (H * C, D) -> (D, H)."""
     by_head = linear.weight.view(*attention.shape[1:], -1)
     return (attention[0, :, None] @ by_head).squeeze(1).T

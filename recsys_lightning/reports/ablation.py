@@ -108,7 +108,16 @@ def compare(
     return lines
 
 
-def report(title: str, lines: Sequence[Line], metric: str, seeds: int, about: str = "") -> str:
+class Training(NamedTuple):
+    """How long a training took, the ranking of val after each epoch included."""
+
+    seconds: float
+    epochs: int
+
+
+def report(
+    title: str, lines: Sequence[Line], metric: str, seeds: int, about: str = "", sections: Sequence[str] = ()
+) -> str:
     """The table, what it rests on, and what does not help, in Markdown.
 
     Args:
@@ -117,6 +126,7 @@ def report(title: str, lines: Sequence[Line], metric: str, seeds: int, about: st
         metric: that they are about.
         seeds: trainings of each variant.
         about: the base, in words.
+        sections: what comes behind, in Markdown.
     """
     head = ("what", "variant", "over", "users", metric, "difference", "95 % interval", "verdict")
     rows = [(*line[:5], *_shown(line.difference), line.verdict) for line in lines]
@@ -132,18 +142,45 @@ def report(title: str, lines: Sequence[Line], metric: str, seeds: int, about: st
         markdown_table(head, rows),
         "## What does not help",
         "\n".join(_failures(compared)) or "Everything that was tried helps, wherever it was looked at.",
+        *sections,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def training_section(times: Mapping[tuple[str, str], Sequence[Training]]) -> str:
+    """How long variants trained, in Markdown.
+
+    Args:
+        times: by what is compared and variant, an entry a seed.
+    """
+    rows = [
+        (
+            *names,
+            float(np.mean([training.seconds for training in trainings])),
+            float(np.mean([training.epochs for training in trainings])),
+            sum(training.seconds for training in trainings) / sum(training.epochs for training in trainings),
+        )
+        for names, trainings in times.items()
+    ]
+    table = markdown_table(("what", "variant", "seconds", "epochs", "seconds per epoch"), rows)
+    return f"## Time of training\n\nMeans over seeds; val is ranked after each epoch within this time.\n\n{table}"
+
+
+def quarters(sizes: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
+    """Masks (N,) of those of each quarter by size, smallest first; fewer than four where many are of one size."""
+    place = np.searchsorted(np.quantile(sizes, [0.25, 0.5, 0.75]), sizes) if len(sizes) else sizes
+    for quarter in np.unique(place):
+        yield place == quarter
+
+
 def _failures(lines: Sequence[Line]) -> Iterator[str]:
     """Where a variant shows what it lacks, or the base itself, to be of no use: a verdict a line."""
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         if not line.useful:
-            found.setdefault(line.verdict, []).append(line.over)
-    for verdict, places in sorted(found.items(), key=lambda entry: EVERYBODY not in entry[1]):
-        yield f"- {verdict} ({'; '.join(places)})"
+            found.setdefault((line.verdict, line.what), []).append(line.over)
+    for (verdict, what), places in sorted(found.items(), key=lambda entry: EVERYBODY not in entry[1]):
+        yield f"- {verdict} ({what}: {'; '.join(places)})"
 
 
 def _groups(values: pd.DataFrame, metric: str) -> Iterator[_Group]:
@@ -152,9 +189,7 @@ def _groups(values: pd.DataFrame, metric: str) -> Iterator[_Group]:
     if f"{AMONG_COLD}{metric}" in values:
         yield _Group("all users, cold items alone", f"{AMONG_COLD}{metric}", everybody)
         return
-    quarter = np.searchsorted(np.quantile(items, [0.25, 0.5, 0.75]), items) if len(items) else items
-    for place in np.unique(quarter):
-        users = quarter == place
+    for users in quarters(items):
         yield _Group(f"users with {items[users].min()} to {items[users].max()} items", metric, users)
 
 

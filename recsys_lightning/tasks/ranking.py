@@ -42,10 +42,10 @@ class Ranking(Task):
     Args:
         recommender: the network to train, or the closed form to solve.
         loss: compares positives with negatives.
-        contrastive: brings the two views of a user together, for recommenders that have two; added to the loss.
         negatives: what each positive is compared with; one uniform negative by default.
         optimizer: any torch optimizer.
         lr_scheduler: any torch scheduler, stepped once an epoch.
+        contrastive: brings the two views of a user together, for recommenders that have two; added to the loss.
         weight_decay: of the embeddings that a batch touches, as the papers mean it; unlike the optimizer's, which
             shrinks every row at every step.
         k: cut-offs of the metrics.
@@ -58,10 +58,10 @@ class Ranking(Task):
         self,
         recommender: Callable[[Schema], Recommender],
         loss: Loss | None = None,
-        contrastive: Contrastive | None = None,
         negatives: NegativeSampler | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
+        contrastive: Contrastive | None = None,
         weight_decay: float = 0.0,
         k: Sequence[int] = (10, 20),
         sampled: int = 0,
@@ -143,13 +143,14 @@ class Ranking(Task):
         model = self.recommender
         state = model.encode_for(self._views, batch)
         u = model.users_without(state, batch.user, batch.item)
-        i, n = model.items(state, batch.item), model.items(state, batch.negative)
-        positive = model.score(u, i)
         if batch.negative.dim() == 1:
+            positive = model.score(u, model.items(state, batch.item))
             same = batch.negative == batch.item[:, None]
-            negative = model.cross(u, n).masked_fill(same, -torch.inf)
+            negative = model.cross(u, model.items(state, batch.negative)).masked_fill(same, -torch.inf)
         else:
-            negative = model.score(u[:, None], n)
+            compared = model.items(state, torch.cat([batch.item[:, None], batch.negative], 1))
+            scores = model.score(u[:, None], compared)
+            positive, negative = scores[:, 0], scores[:, 1:]
         loss: Tensor = self.loss(positive, negative, batch)
         if self.contrastive is not None:
             loss = loss + self.contrastive(*self._two_views(u), batch.user)

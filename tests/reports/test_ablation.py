@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.bootstrap import Interval
-from recsys_lightning.reports.ablation import AMONG_COLD, Line, added, beside, compare, report, without
+from recsys_lightning.reports.ablation import (
+    AMONG_COLD,
+    Line,
+    Training,
+    added,
+    beside,
+    compare,
+    quarters,
+    report,
+    training_section,
+    without,
+)
 
 USERS = 200
 
@@ -114,7 +129,7 @@ def test_report() -> None:
     assert "Chance alone lets about 0.5 of these 10 intervals" in text
     assert "| genres | off | all users | 200 |" in text and "| genre helps |" in text
     [failure] = text.partition("## What does not help")[2].strip().splitlines()
-    assert failure.startswith("- weight: no difference shown (all users; users with 1 to 25 items; ")
+    assert failure.startswith("- weight: no difference shown (weight: all users; users with 1 to 25 items; ")
     assert "intervals know nothing of other trainings" in report("Ablation", found, "ndcg_10", 1)
 
 
@@ -125,4 +140,38 @@ def test_a_report_of_nothing_but_success() -> None:
 
 def test_other_models_that_win_are_named() -> None:
     found = compare("cold", ("A", [values()]), {"B": [values(0.1)]}, {"B": beside("A", "B")}, "ndcg_10")
-    assert "- B beats A (all users; " in report("Ablation", found, "ndcg_10", 1)
+    assert "- B beats A (cold: all users; " in report("Ablation", found, "ndcg_10", 1)
+
+
+def test_what_fails_in_two_comparisons_is_told_of_each() -> None:
+    verdicts = {"off": without("text")}
+    found = [
+        line
+        for what in ("warm", "cold")
+        for line in compare(what, ("a", [values()]), {"off": [values()]}, verdicts, "ndcg_10")
+    ]
+    failures = report("Ablation", found, "ndcg_10", 3).partition("## What does not help")[2].strip().splitlines()
+    told = [failure.partition(";")[0] for failure in failures]
+    assert told == [f"- text: no difference shown ({what}: all users" for what in ("warm", "cold")]
+
+
+def test_sections_come_behind() -> None:
+    text = report("Ablation", lines(values(), values(-0.1)), "ndcg_10", 3, sections=["## One", "## Two"])
+    assert text.endswith("wherever it was looked at.\n\n## One\n\n## Two\n")
+
+
+def test_the_time_of_training() -> None:
+    text = training_section(
+        {("width", "base"): [Training(30.0, 3), Training(50.0, 7)], ("width", "x"): [Training(8.0, 1)]}
+    )
+    assert text.startswith("## Time of training\n")
+    assert "| width | base | 40.0 | 5.0000 | 8.0000 |" in text and "| width | x | 8.0000 | 1.0000 | 8.0000 |" in text
+
+
+@given(st.lists(st.integers(0, 9), max_size=30))
+def test_quarters_part_everything_in_order(sizes: list[int]) -> None:
+    counted = np.array(sizes, np.int64)
+    parts = list(quarters(counted))
+    assert len(parts) <= 4 and (sum(part.astype(int) for part in parts) == 1).all() if sizes else not parts
+    for smaller, larger in itertools.pairwise(parts):
+        assert counted[smaller].max() < counted[larger].min()
