@@ -20,14 +20,17 @@ from recsys_lightning.callbacks.checkpoint import read_checkpoint
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.data.audit import future
 from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
+from recsys_lightning.data.history import histories
 from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
 from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.sources import Table
+from recsys_lightning.data.text.recipe import TextRecipe
+from recsys_lightning.data.text.tfidf import TfidfSVD
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.losses import Loss, bpr
-from recsys_lightning.models import EASE, GAT, GFCF, MF, GenreGAT, ItemKNN, LightGCN, Recommender
+from recsys_lightning.models import EASE, GAT, GFCF, MF, GenreGAT, HybridRecommender, ItemKNN, LightGCN, Recommender
 from recsys_lightning.models import Popularity as PopularityModel
 from recsys_lightning.models.profiles import interactions, own_items, profile
 from recsys_lightning.models.relations import relations
@@ -46,6 +49,7 @@ MODELS: dict[str, Callable[[Schema], Recommender]] = {
     "GAT": partial(GAT, dim=8),
     "GenreGAT": partial(GenreGAT, dim=8, heads=2),
     "GenreGAT-sampled": partial(GenreGAT, dim=8, heads=2, gate="learned", fan_out=[5, 3]),
+    "HybridRecommender": partial(HybridRecommender, views="graph", dim=8, identity=True),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
 
@@ -149,7 +153,8 @@ def held_out(
     chosen = (label != SPLITS.index(split)) | keep(np.arange(len(rows)))
     number = np.arange(rows.num_items)
     genres = [[f"genre {item % 4}", f"genre {item % 3}"] for item in number]
-    items = pd.DataFrame({"genres": genres, "year": np.where(number % 7, 1980.0 + number, np.nan)})
+    plots = [f"hero{item % 5} meets villain{item % 3}" for item in number]
+    items = pd.DataFrame({"genres": genres, "year": np.where(number % 7, 1980.0 + number, np.nan), "plot": plots})
     items.index = rows.item_ids.to_pandas()
     source = Memory(replace(rows, split=label).take(chosen), items, variant=f"held out {seed} {split} {chosen.sum()}")
     return InteractionsDataModule(source, Recipe(split="official"), batch_size=64, **options)  # type: ignore[arg-type]
@@ -278,6 +283,39 @@ def test_g6_a_pair_is_trained_on_as_if_the_user_had_not_the_item(graph: GraphRec
             honest = model.score(model.users(before, user[None]), model.items(before, item[None]))
             torch.testing.assert_close(trained[None], honest, atol=1e-4, rtol=1e-4)
     assert (found - asked).abs().median() > 0.01
+
+
+TEXTS = TextRecipe(columns=["plot"], embedder=TfidfSVD(dim=8, min_df=1))
+
+
+def test_g6_a_history_predicts_an_item_as_if_it_had_never_been_met() -> None:
+    data = held_out(all_rows, graph=GRAPHS["ratings and features"], text=TEXTS, history_length=6)
+    torch.manual_seed(0)
+    model = HybridRecommender(data.schema, dim=8, identity=True, hide=0.0).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    views, rows = data.views_of("train"), data.prepared.interactions.take(data.prepared.mask("train"))
+    levels, buckets = data.prepared.rating_levels, data.schema.time_buckets
+    told = 0.0
+    with torch.no_grad():
+        state = model.encode(views)
+        for row in range(0, len(rows), 5):
+            user, item = (torch.tensor([int(codes[row])]) for codes in (rows.user, rows.item))
+            never = histories(rows.take(np.arange(len(rows)) != row), 6, levels, buckets)
+            found = model.users_without(state, user, item)
+            torch.testing.assert_close(found, model.users(state._replace(history=never), user), rtol=0, atol=1e-6)
+            told = max(told, float((found - model.users(state, user)).abs().max()))
+    assert told > 0.1
+
+
+def test_g5_texts_and_context_of_held_out_items_change_nothing_that_training_reads() -> None:
+    context = GraphRecipe(context=["year"])
+    parts = []
+    for keep in (all_rows, every_third):
+        data = held_out(keep, graph=context, text=TEXTS)
+        views, items = data.views_of("train"), int(data.prepared.in_train.sum())
+        parts.append([views.text.overview[:items], views.graph["movie"].context[:items], *views.history])
+    assert all(map(torch.equal, *parts))
 
 
 @pytest.mark.parametrize("sampler", [Uniform(2), Popularity(2), InBatch()], ids=lambda sampler: type(sampler).__name__)

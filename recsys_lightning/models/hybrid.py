@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from recsys_lightning.batches import Entries, History, PairBatch, Views
 from recsys_lightning.errors import InputError
