@@ -26,7 +26,7 @@ demo: setup  ## train LightGCN on the embedded sample, test it beside the floors
 	$(BIN)/python experiments/demo.py
 
 test: setup  ## run the fast tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8
 
 test-slow: setup  ## run the tests that need real data or minutes
 	$(BIN)/pytest -m slow
