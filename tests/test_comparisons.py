@@ -51,7 +51,7 @@ def test_comparisons_of_the_hybrid(module: ModuleType) -> None:
     }
     null, recommender, control = "--model.contrastive=null", "--model.recommender.", "--data.text.control="
     assert told == {
-        ("views", "text only"): {f"{recommender}views=text", null},
+        ("views", "text only"): {f"{recommender}views=text", f"{recommender}identity=false", null},
         ("views", "graph only"): {f"{recommender}views=graph", null},
         ("text", "text only, text shuffled"): {f"{control}shuffled"},
         ("text", "text only, text random"): {f"{control}random"},
