@@ -108,9 +108,7 @@ def our_loss(model: HybridRecommender, data: World, batch: PairBatch) -> Tensor:
     state = model.encode_for(data.views, batch)
     u = model.users_without(state, batch.user, batch.item)
     scores = model.score(u[:, None], model.items(state, torch.cat([batch.item[:, None], batch.negative], 1)))
-    by_view = model.two_views(u)
-    assert by_view is not None
-    return bpr(scores[:, 0], scores[:, 1:]) + Contrastive()(*by_view, batch.user)
+    return bpr(scores[:, 0], scores[:, 1:]) + Contrastive()(*model.two_views(u), batch.user)
 
 
 def naive_loss(model: HybridRecommender, data: World, batch: PairBatch) -> Tensor:

@@ -79,8 +79,7 @@ def our_loss(model: HybridRecommender, data: Any, batch: PairBatch) -> Tensor:
     u = model.users_without(state, batch.user, batch.item)
     i, n = model.items(state, batch.item), model.items(state, batch.negative)
     loss = bpr(model.score(u, i), model.score(u[:, None], n))
-    by_view = model.two_views(u)
-    return loss if by_view is None else loss + Contrastive()(*by_view, batch.user)
+    return loss + Contrastive()(*model.two_views(u), batch.user) if model.has_two_views else loss
 
 
 def gradients(model: HybridRecommender, loss: Callable[[], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -56,6 +56,7 @@ class WriteResults(Callback):
             "split": schema.split,
             "fingerprint": schema.fingerprint,
             **({"graph": schema.graph} if pl_module.reads_graph else {}),
+            **({"text": schema.text} if pl_module.reads_text else {}),
             "users": int(pl_module.results["test/users"]),
             "seconds": seconds,
             "looked_at_test": pl_module.looked_at_test,

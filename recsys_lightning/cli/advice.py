@@ -11,7 +11,7 @@ from recsys_lightning.callbacks.checkpoint import read_checkpoint, usable_checkp
 from recsys_lightning.cli.trainer import make_cli
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
-from recsys_lightning.explain.advisor import Advisor
+from recsys_lightning.explain.advisor import Advisor, require_explainable
 from recsys_lightning.explain.catalogue import Catalogue
 from recsys_lightning.schema import TRAIN, VAL
 from recsys_lightning.tasks.ranking import Ranking
@@ -53,7 +53,8 @@ def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommen
         verb: for messages.
 
     Raises:
-        InputError: options, data or checkpoint are not right, or a network is to be asked before it was trained.
+        InputError: options, data or checkpoint are not right, a network is to be asked before it was trained, or the
+            model cannot be explained.
     """
     cli = make_cli(options, run=False)
     task, data = cli.model, cli.datamodule
@@ -65,6 +66,8 @@ def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommen
     data.setup("predict")
     task.schema = data.schema
     task.build(data.schema)
+    if verb == "explain":  # before anybody trains a model for it
+        require_explainable(task.recommender)
     if checkpoint is not None:
         content = read_checkpoint(usable_checkpoint(Path(checkpoint)))
         task.on_load_checkpoint(content)

@@ -146,9 +146,9 @@ class Popularity(NegativeSampler):
 class InBatch(NegativeSampler):
     """The positives of the batch serve as negatives of all its users.
 
-    Other items that a user has in train are among them, as in a softmax over the whole catalogue, which this samples
-    (Yi et al., RecSys 2019; correct for their popularity with `logq`). Only the positive itself is masked, where it
-    comes again.
+    Other items that a user has in train, liked or not, are among them, as in a softmax over the whole catalogue, which
+    this samples (Yi et al., RecSys 2019; correct for their popularity with `logq`). Only the positive itself is masked,
+    where it comes again.
     """
 
     def prepare(self, train: CSR, num_items: int, known: CSR | None = None) -> None:

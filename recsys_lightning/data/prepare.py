@@ -110,7 +110,8 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
             steps.append(step(name, rows, f"{of} {'kept' if keeps else 'dropped'}"))
     part = rows.columns["split"]
     if not (part == SPLITS.index(TRAIN)).any():
-        raise InputError(f"The split {recipe.split_name} leaves no {positive}.\n{sizes(steps)}\nHold out less.")
+        advice = "Hold out less." if recipe.positive is None else "Lower data.recipe.positive, or hold out less."
+        raise InputError(f"The split {recipe.split_name} leaves no {positive}.\n{sizes(steps)}\n{advice}")
     for code, name in enumerate(SPLITS):
         user, item = rows.user[part == code], rows.item[part == code]
         notes = [_whole_users(rows)] if name == TRAIN and recipe.split in ("leave_last_out", "random") else []

@@ -17,7 +17,8 @@ class Recipe:
             where there is no time (rows of equal time: the higher rating counts as later); `error` refuses them.
         min_rating: lower ratings are dropped.
         positive: rows rated lower are kept, but are no positives: histories tell of them, and they are neither
-            recommended, drawn as negatives nor held to be found. Without it every row is a positive.
+            recommended, held to be found, nor drawn as negatives (but by InBatch, which takes what others like).
+            Without it every row is a positive.
         limit_items: keep the most popular items only, ties by id.
         limit_users: keep the most active users only, ties by id.
         limit_interactions: keep a random sample of the rows, the same for any order of rows.
@@ -74,7 +75,8 @@ class Recipe:
     def split_name(self) -> str:
         """The split in words, as reports show it."""
         test = "" if self.split == "official" else f", test {self.test:g}"
-        return f"{self.split}, val {self.val:g}{test}"
+        positive = "" if self.positive is None else f", positives from {self.positive:g}"
+        return f"{self.split}, val {self.val:g}{test}{positive}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as cache keys and manifests hold them."""

@@ -32,6 +32,18 @@ EXPLAINERS: dict[str, Callable[[], Explainer]] = {
 }
 
 
+def require_explainable(model: Recommender) -> None:
+    """Check that there are explainers for the model.
+
+    Raises:
+        InputError: it reads histories.
+    """
+    if model.reads_history:
+        raise InputError(
+            f"{type(model).__name__} reads histories, and no explainer takes these apart yet: `recsys recommend` works."
+        )
+
+
 class Advisor:
     """Recommends with a model, and explains what it recommends. The graph is encoded once for all that is asked.
 
@@ -126,9 +138,9 @@ class Advisor:
         Raises:
             InputError: there is no such user, item or explainer, or the model cannot be explained so.
         """
+        how = self.explainer(explainer)
         person = self.catalogue.user(user)
         chosen = [self.catalogue.item(item) for item in items]
-        how = self.explainer(explainer)
         index = torch.tensor(chosen, dtype=torch.long, device=self.views.device)
         if not chosen:
             return []
@@ -139,9 +151,14 @@ class Advisor:
         return self._explanations(person, chosen, how, effects, fidelity)
 
     def explainer(self, choice: str | Explainer | None = None) -> Explainer:
-        """The explainer of that name; the one that fits the model where none is named."""
+        """The explainer of that name; the one that fits the model where none is named.
+
+        Raises:
+            InputError: there is no such explainer, or none is made for the model.
+        """
         if isinstance(choice, Explainer):
             return choice
+        require_explainable(self.model)
         name = choice or ("exact" if isinstance(self.model, Additive) else "occlusion")
         if name not in EXPLAINERS:
             raise InputError(f"There is no explainer {name}; there are {', '.join(EXPLAINERS)}.")

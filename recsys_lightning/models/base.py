@@ -37,8 +37,14 @@ class Recommender(nn.Module):
     reads_graph: bool = False
     """True for a model of `views.graph`: a checkpoint of it is good for data of the same graph only."""
 
+    has_two_views: bool = False
+    """True for a model whose users consist of `two_views`."""
+
     reads_text: bool = False
     """True for a model of `views.text`: likewise for the same texts."""
+
+    reads_history: bool = False
+    """True for a model of `views.history`: likewise for histories of the same length."""
 
     def __init__(self, schema: Schema) -> None:
         super().__init__()
@@ -90,12 +96,12 @@ class Recommender(nn.Module):
         """Scores of users for the whole catalogue: (B, D) -> (B, I)."""
         return self.cross(u, self.items(state))
 
-    def two_views(self, u: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The two views that representations of users (B, ...) consist of, (B, D) each; None of models that have one.
+    def two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The two views that representations of users (B, ...) consist of, (B, D) each, where the model has two.
 
         A contrastive loss brings them together.
         """
-        return None
+        raise NotImplementedError
 
     def terms(self, state: State, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         """The parts, by name, that add up to the scores of pairs: (B,), (B,) -> (B,) each."""

@@ -93,6 +93,8 @@ class HybridRecommender(Recommender):
         InputError: an argument is out of its range, or the data lack what a view reads.
     """
 
+    reads_history = True
+
     def __init__(
         self,
         schema: Schema,
@@ -110,7 +112,7 @@ class HybridRecommender(Recommender):
         super().__init__(schema)
         _refuse_unknown(views=(views, Choice), scorer=(scorer, scorers.Name))
         _refuse_unknown(target=(target, Target), items=(items, Which))
-        self.reads_text, self.reads_graph = views != "graph", views != "text"
+        self.reads_text, self.reads_graph, self.has_two_views = views != "graph", views != "text", views == "both"
         if not schema.text_width and (self.reads_text or dim is None):
             raise InputError(
                 "HybridRecommender reads vectors of texts, and the data were prepared without. Say in data.text how "
@@ -222,13 +224,13 @@ class HybridRecommender(Recommender):
         """Every user with every key: (B, 2 D) or (B, D), (N, D) -> (B, N)."""
         return self.scorer.cross(self._fused(u), i)
 
-    def two_views(self, u: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Text view and graph view of users; None where there is one view only."""
-        return (u[..., : self.dim], u[..., self.dim :]) if self.user_fusion is not None else None
+    def two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Text view and graph view of users (..., 2 D): (..., D) each."""
+        return u[..., : self.dim], u[..., self.dim :]
 
     def _fused(self, u: Tensor) -> Tensor:
         """What is scored of users: (..., 2 D) or (..., D) -> (..., D)."""
-        return u if self.user_fusion is None else self.user_fusion(u[..., : self.dim], u[..., self.dim :], self.gate)
+        return u if self.user_fusion is None else self.user_fusion(*self.two_views(u), self.gate)
 
     def penalty(self, state: Encoded, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the items' own embeddings that a batch touches, divided by B; a scalar."""

@@ -47,8 +47,8 @@ class ItemGraphEncoder(nn.Module):
         item_i = LayerNorm(own_i + sum over kinds of attention over the z of i's attributes)
 
     Attention is GAT's. x_a stays in z_a, so that an attribute of few items has a vector of its own. e_i, an embedding
-    of the item, counts only for items that have been met: one that is cold is made of what is known about it, in
-    training as in evaluation. Users and interactions play no part otherwise.
+    of the item, counts only for items that have a positive in train: one that is cold is made of what is known about
+    it, in training as in evaluation. Users and interactions play no part otherwise.
 
     Without context columns and without e, own is one learned vector, and attributes hear nothing: no item could tell
     them anything that another does not.

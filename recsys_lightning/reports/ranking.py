@@ -20,7 +20,8 @@ FEW = 100
 DEFINITIONS = """\
 Full ranking: every item that the user has no earlier interaction with is a candidate; only figures with `sampled` in
 their name rank the held-out items among random candidates. Each metric is computed for each user with at least one
-held-out item, then averaged over these users.
+held-out item, then averaged over these users. Where a split has `positives from` a rating, held-out rows rated lower
+are candidates like any other item, and no hits.
 
 - recall@k = hits / held-out items of the user; precision@k = hits / k; hit_rate@k = 1 with any hit
 - ndcg@k: gain 1 for a hit, discount 1 / log2(rank + 1), divided by the best possible over min(k, held-out items)

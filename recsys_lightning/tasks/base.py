@@ -17,7 +17,8 @@ from recsys_lightning.schema import Schema
 
 SAME_TYPES = (
     "\nTypes of nodes and edges are the same. What may differ is data.graph.shuffle, min_items, weight, half_life, "
-    "features, vectors or parents, or what lies in the files of items and those that these options name."
+    "features, vectors, context, buckets or parents, or what lies in the files of items and those that these "
+    "options name."
 )
 """Said of two graphs that their types do not tell apart."""
 
@@ -78,6 +79,11 @@ class Task(LightningModule):
     def reads_text(self) -> bool:
         """Whether any network of this task depends on what is written about items."""
         return any(isinstance(module, Recommender) and module.reads_text for module in self.modules())
+
+    @property
+    def reads_history(self) -> bool:
+        """Whether any network of this task depends on how much of the users' histories is kept."""
+        return any(isinstance(module, Recommender) and module.reads_history for module in self.modules())
 
     @property
     def datamodule(self) -> Data:
@@ -176,7 +182,12 @@ class Task(LightningModule):
                 "Give the options data.graph of its run (they lie in the run's config.yaml), or train again."
                 f"{SAME_TYPES if saved.edge_types == given.edge_types else ''}"
             )
-
+        if self.reads_history and saved.history_length != given.history_length:
+            raise InputError(
+                f"The checkpoint was made with histories of {saved.history_length} entries, and these data have "
+                f"histories of {given.history_length}. Set data.history_length to {saved.history_length}, or train "
+                "again."
+            )
         if self.reads_text and saved.text != given.text:
             raise InputError(
                 "The checkpoint was made with other texts of the same items.\n"

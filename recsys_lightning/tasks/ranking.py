@@ -123,6 +123,9 @@ class Ranking(Task):
         if not self.needs_training:
             name = type(self.recommender).__name__
             raise InputError(f"{name} is solved in closed form: there is nothing to fit. Use `recsys test` directly.")
+        if self.contrastive is not None and not self.recommender.has_two_views:
+            name = type(self.recommender).__name__
+            raise InputError(f"{name}, as it is configured, has one view of users only. Leave model.contrastive out.")
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             self._refuse_unsound_monitor(getattr(callback, "monitor", None))
 
@@ -153,18 +156,11 @@ class Ranking(Task):
             positive, negative = scores[:, 0], scores[:, 1:]
         loss: Tensor = self.loss(positive, negative, batch)
         if self.contrastive is not None:
-            loss = loss + self.contrastive(*self._two_views(u), batch.user)
+            loss = loss + self.contrastive(*model.two_views(u), batch.user)
         if self.weight_decay:
             loss = loss + self.weight_decay * model.penalty(state, batch.user, batch.item, batch.negative)
         self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
         return loss
-
-    def _two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        views = self.recommender.two_views(u)
-        if views is None:
-            name = type(self.recommender).__name__
-            raise InputError(f"{name}, as it is configured, has one view of users only. Leave model.contrastive out.")
-        return views
 
     # Evaluation
 

@@ -52,6 +52,21 @@ def test_a_closed_form_is_solved_on_the_spot_and_everything_has_its_name() -> No
     assert torch.equal(advisor.seen.col, tables.csr("train", "val").col)
 
 
+def test_rows_rated_low_are_known_to_the_user() -> None:
+    advisor, data = ask([*WORLD, "--data.recipe.positive", "8", "--model.recommender", "EASE"])
+    known, liked = (rows("train", "val") for rows in (data.prepared.known, data.prepared.csr))
+    assert torch.equal(advisor.seen.crow, known.crow) and torch.equal(advisor.seen.col, known.col)
+    assert len(known.col) > len(liked.col) + 100
+
+
+def test_who_reads_histories_is_asked_for_no_reasons_and_so_for_no_training() -> None:
+    words = [*WORLD, "--model.recommender", "HybridRecommender", "--model.recommender.views", "graph"]
+    with pytest.raises(InputError, match="HybridRecommender reads histories, and no explainer takes these apart yet"):
+        ask(words, None, "explain")
+    with pytest.raises(InputError, match="is trained, so it can be asked by its checkpoint only"):
+        ask(words, None, "recommend")
+
+
 def test_the_verb_is_for_the_command_line() -> None:
     options = [*WORLD, "--model.recommender"]
     assert isinstance(ask([*options, "EASE"]).advisor.model, EASE)

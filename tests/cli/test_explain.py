@@ -119,6 +119,10 @@ def test_an_item_that_the_user_has_is_not_measured(recsys: Recsys, user: str) ->
             ["--user", "USER", "--model.recommender", "Popularity", "--explainer", "gnn"],
             "Popularity cannot be explained",
         ),
+        (
+            ["--user", "USER", "--model.recommender", "HybridRecommender", "--model.recommender.views", "graph"],
+            "HybridRecommender reads histories, and no explainer takes these apart yet: `recsys recommend` works.",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(recsys: Recsys, user: str, words: list[str], message: str) -> None:

@@ -89,6 +89,7 @@ def test_items_outside_of_train_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "rows", "message"),
     [
+        (["m1", "m2"], [[1.0], [NAN]], "1 vectors hold values that are no finite numbers, first that of 'm2'"),
         (["m1", "m1"], [[1.0], [2.0]], "1 items in several rows"),  # as of any file of vectors
         (["M1", "new"], [[1.0], [1.0]], "a vector for no item of train: its ids look like 'M1', those .* like 'm1'"),
         (["m1"], [[0.0, 0.0]], "holds vectors of zeros only"),

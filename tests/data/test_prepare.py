@@ -256,3 +256,12 @@ def test_unknown_splits_are_refused():
     prepared = prepare(Memory(random_interactions()), Recipe())
     with pytest.raises(ValueError, match="no such split: trian"):
         prepared.csr("trian")
+
+
+def test_nothing_rated_so_high_is_said_with_the_option() -> None:
+    with pytest.raises(
+        InputError, match=r"(?s)leaves no train rows rated 6 or higher\..*\nLower data\.recipe\.positive, or"
+    ):
+        prepare(Memory(random_interactions()), Recipe(split="random", positive=6))
+    with pytest.raises(InputError, match=r"(?s)leaves no train rows\..*\nHold out less\.$"):
+        prepare(Memory(interactions([("a", "x"), ("b", "y")], split=[2, 2])), Recipe(split="official", val=0))

@@ -12,7 +12,7 @@ import torch
 from recsys_lightning.batches import CSR, RankingBatch, Views
 from recsys_lightning.data.graph_recipe import GraphRecipe
 from recsys_lightning.data.loaders import RankingLoader
-from recsys_lightning.data.negatives import InBatch
+from recsys_lightning.data.negatives import InBatch, Uniform
 from recsys_lightning.data.prepare import Recipe
 from recsys_lightning.datamodules.interactions import SCORES_PER_BATCH, InteractionsDataModule
 from recsys_lightning.errors import InputError
@@ -121,6 +121,40 @@ def test_predict_is_for_every_user_and_masks_as_test_does() -> None:
     assert users == list(range(data.schema.num_users))
     assert seen == rows_of(data, "train", "val")
     assert not relevant
+
+
+def rated(positive: float | None = 4) -> tuple[InteractionsDataModule, set[tuple[int, int]]]:
+    """A module of ratings from 0.5 to 5, and its pairs that are no positives."""
+    data = InteractionsDataModule(Memory(random_interactions()), Recipe(split="random", positive=positive))
+    rows = data.prepared.interactions
+    assert rows.rating is not None
+    low = rows.take(rows.rating < 4)
+    return data, set(zip(low.user.tolist(), low.item.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("split", ["val", "test", "predict"])
+def test_rows_rated_low_are_masked_and_not_held_to_be_found(split: str) -> None:
+    data, low = rated()
+    loader = {"val": data.val_dataloader, "test": data.test_dataloader, "predict": data.predict_dataloader}[split]()
+    assert isinstance(loader, RankingLoader)
+    users, seen, relevant = ranked(loader)
+    before = rows_of(data, "train") if split == "val" else rows_of(data, "train", "val")
+    assert seen == {pair for pair in before if pair[0] in set(users)}
+    assert len(seen & low) > 50 and not relevant & low
+    assert relevant == (set() if split == "predict" else rows_of(data, split) - low)
+
+
+def test_rows_rated_low_are_drawn_as_negatives_by_nobody() -> None:
+    data, low = rated()
+    trained, drawn = set(), torch.zeros(data.schema.num_users, data.schema.num_items)
+    for batch in data.pair_loader(Uniform(200)):
+        trained |= set(zip(batch.user.tolist(), batch.item.tolist(), strict=True))
+        drawn.index_put_((batch.user[:, None], batch.negative), torch.ones(()), accumulate=True)
+    train = rows_of(data, "train")
+    assert trained == train - low and len(train & low) > 50
+    users = {user for user, _ in trained}
+    free = {(user, item) for user in users for item in range(data.schema.num_items)} - train
+    assert set(map(tuple, drawn.nonzero().tolist())) == free
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 7])

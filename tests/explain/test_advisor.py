@@ -8,9 +8,9 @@ from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain.advisor import EXPLAINERS, Advisor
 from recsys_lightning.explain.explainers import Contrast, Occlusion
-from recsys_lightning.models import EASE, GAT, MF, ItemKNN, LightGCN, Popularity, Recommender
+from recsys_lightning.models import EASE, GAT, MF, HybridRecommender, ItemKNN, LightGCN, Popularity, Recommender
 from tests.explain.models import advisor, catalogue, score
-from tests.models import graphs
+from tests.models import graphs, hybrids
 from tests.worlds import csr
 
 KINDS = [EASE, ItemKNN, LightGCN, MF, Popularity]
@@ -93,6 +93,16 @@ def test_explainers_by_name(name: str) -> None:
     found = advisor(LightGCN).explain_recommendation("u4", "m3", name)
     assert found.explainer == name and any(effect.value for effect in found.effects)
     assert (found.rest is None) == (name.startswith("contrast") or name in ("occlusion", "gnn"))
+
+
+@pytest.mark.parametrize("name", [None, *EXPLAINERS])
+def test_who_reads_histories_recommends_and_is_not_explained(name: str | None) -> None:
+    schema = hybrids.schema()
+    one = Advisor(HybridRecommender(schema, dim=8), hybrids.views(hybrids.matrix()), catalogue(schema))
+    item = one.recommend("u4", 1)[0].item
+    message = r"^HybridRecommender reads histories, and no explainer takes these apart yet: `recsys recommend` works\.$"
+    with pytest.raises(InputError, match=message):
+        one.explain_recommendation("u4", item, name)
 
 
 def test_an_explainer_of_ones_own() -> None:

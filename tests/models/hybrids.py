@@ -115,8 +115,7 @@ def loss(model: HybridRecommender, views: Views, batch: PairBatch) -> Tensor:
     u = model.users_without(state, batch.user, batch.item)
     i, n = model.items(state, batch.item), model.items(state, batch.negative)
     value = bpr(model.score(u, i), model.score(u[:, None], n))
-    both = model.two_views(u)
-    return value if both is None else value + Contrastive()(*both, batch.user)
+    return value + Contrastive()(*model.two_views(u), batch.user) if model.has_two_views else value
 
 
 def shaken(module: torch.nn.Module, scale: float = 0.3, seed: int = 1) -> None:

@@ -124,7 +124,7 @@ class TestEquations:
         state = constant.encode(views)
         text, graph = state.item
         assert torch.equal(constant.items(state), gate * text + (1 - gate) * graph)
-        left, right = constant.two_views(u := constant.users(state, torch.arange(U))) or ()
+        left, right = constant.two_views(u := constant.users(state, torch.arange(U)))
         expected = (gate * left + (1 - gate) * right) @ constant.items(state).T / 8**0.5
         torch.testing.assert_close(constant.cross(u, constant.items(state)), expected, **CLOSE)
         with pytest.raises(InputError, match=r"gate is .*a constant gate measures a trained model"):
@@ -345,12 +345,12 @@ def test_two_views_are_the_halves() -> None:
     model, world = made(), hybrids.views(hybrids.matrix())
     u = model.users(model.encode(world), torch.arange(U))
     assert u.shape == (U, 16)
-    left, right = model.two_views(u) or ()
+    left, right = model.two_views(u)
     assert torch.equal(torch.cat([left, right], 1), u)
     for views in ("text", "graph"):
         one = made(views=views)
         u = one.users(one.encode(world), torch.arange(U))
-        assert u.shape == (U, 8) and one.two_views(u) is None
+        assert u.shape == (U, 8) and not one.has_two_views
 
 
 def test_penalty_is_of_the_items_own_embeddings() -> None:

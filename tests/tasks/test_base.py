@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.models.base import Recommender
 from recsys_lightning.models.gat import GAT
 from recsys_lightning.models.genre_gat import GenreGAT
+from recsys_lightning.models.hybrid import HybridRecommender
 from recsys_lightning.models.lightgcn import LightGCN
 from recsys_lightning.models.mf import MF
 from recsys_lightning.schema import SCHEMA_VERSION
@@ -35,7 +37,7 @@ def trainer(folder: Path, **options: object) -> Trainer:
     return Trainer(default_root_dir=folder, plugins=[AtomicCheckpointIO()], **{**QUIET, **options})
 
 
-def trained(folder: Path, dim: int = 4, model: type[Recommender] = MF) -> Path:
+def trained(folder: Path, dim: int = 4, model: Callable[..., Recommender] = MF) -> Path:
     task = Ranking(partial(model, dim=dim))
     fit = trainer(folder, max_epochs=1, limit_train_batches=2)
     fit.fit(task, data())
@@ -66,6 +68,7 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "weighed": {"weight": "recency"},
     "weighed otherwise": {"weight": "recency", "half_life": 30.0},
     "with features": {"features": ["length"]},
+    "with context": {"context": ["length"]},
 }
 
 
@@ -82,6 +85,7 @@ def test_a_checkpoint_of_another_graph_is_refused_by_models_that_read_it(
     assert f"edges weighed by {graph.get('weight', 'none')}, digest {other.schema.graph}" in str(caught.value)
     assert ("no attributes" in str(caught.value)) == ("attributes" in graph)
     assert ("What may differ is data.graph.shuffle, min_items, " in str(caught.value)) == ("attributes" not in graph)
+    assert ("features, vectors, context, buckets or parents" in str(caught.value)) == ("attributes" not in graph)
     loaded = Ranking.load_from_checkpoint(path, recommender=partial(model, dim=4))
     with pytest.raises(InputError, match="another graph"):
         trainer(tmp_path).test(loaded, other)
@@ -107,6 +111,22 @@ def test_a_hierarchy_is_named_where_graphs_differ(tmp_path: Path) -> None:
     other.source.root = tmp_path
     with pytest.raises(InputError, match=r"4 of genre, parents of genre, 0 features"):
         trainer(tmp_path).test(Ranking(partial(GenreGAT, dim=4)), other, ckpt_path=path)
+
+
+@pytest.mark.parametrize("model", [MF, partial(HybridRecommender, views="graph")], ids=["MF", "Hybrid"])
+def test_a_checkpoint_is_good_for_histories_of_its_length_where_they_are_read(
+    tmp_path: Path, model: Callable[..., Recommender]
+) -> None:
+    path, other = trained(tmp_path, model=model), data()
+    other.history_length = 7
+    task = Ranking(partial(model, dim=4))
+    if model is MF:
+        trainer(tmp_path).test(task, other, ckpt_path=path, verbose=False)
+        return
+    message = r"histories of 50 entries, and these data have histories of 7\. Set data\.history_length to 50, or"
+    with pytest.raises(InputError, match=message):
+        trainer(tmp_path).test(task, other, ckpt_path=path)
+    trainer(tmp_path).test(Ranking(partial(model, dim=4)), data(), ckpt_path=path, verbose=False)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

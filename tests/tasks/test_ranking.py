@@ -184,6 +184,8 @@ def test_a_model_that_knows_what_memory_it_needs_is_refused_where_it_is_not_ther
 class TwoViews(MF):
     """Halves of the vectors as two views."""
 
+    has_two_views = True
+
     def two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
         first, second = u.chunk(2, dim=-1)
         return first, second

@@ -42,8 +42,12 @@ def read_facts(file: Path, ids: Sequence[str], texts: Iterable[str], lists: Iter
     columns = [name for name in known if name in header]
     some = [name for name in lists if name in header]
     numbers = [name for name in _NUMBERS if name in header]
-    id_name = next((name for name in ids if name in header), ids[0])
-    if id_name in header and not columns:
+    id_name = next((name for name in ids if name in header), None)
+    if id_name is None:
+        raise InputError(
+            f"{file} has no column of ids: {' or '.join(ids)}. Columns found: {', '.join(map(repr, header))}."
+        )
+    if not columns:
         raise InputError(
             f"{file} has none of the columns that are read: {', '.join(known)}. "
             f"Columns found: {', '.join(map(repr, header))}."

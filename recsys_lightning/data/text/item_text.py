@@ -59,11 +59,12 @@ class ItemText:
     @property
     def hits(self) -> str:
         """Sizes in words."""
-        reviewed = int((np.diff(self.crow) > 0).sum())
-        return (
-            f"{int(self.known.sum()):,} of {len(self.known):,} items have an overview, {reviewed:,} have "
-            f"{len(self.review):,} reviews; vectors are {self.width} wide"
-        )
+        known, size = int(self.known.sum()), len(self.known)
+        reviewed, written = int((np.diff(self.crow) > 0).sum()), len(self.review)
+        told = f"{known:,} of {size:,} item{'s' * (size != 1)} {'has' if known == 1 else 'have'} a text"
+        if written:
+            told += f", {reviewed:,} {'has' if reviewed == 1 else 'have'} {written:,} review{'s' * (written != 1)}"
+        return f"{told}; vectors are {self.width} wide"
 
     @cached_property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,21 @@ def read_ready(file: Path, item_ids: pa.StringArray, known: NDArray[np.bool_], m
 
 def _load(file: Path) -> dict[str, Any]:
     """The tensors of a file; those of a new one are memory-mapped, as few of its rows may be needed."""
+    packed = zipfile.is_zipfile(file)
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        with warnings.catch_warnings():
+            # of newer pickles torch says to file an issue with it, whatever they hold
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=packed)
     except pickle.UnpicklingError as error:
         if "GLOBAL" not in str(error):
-            raise InputError(f"{file} is no file of torch.save. Write it again.") from None
+            if not packed and not _is_pickle(file):
+                raise InputError(f"{file} is no file of torch.save. Write it again.") from None
+            raise InputError(
+                f"{file} holds more than tensors and may want to run code: it was refused. Save it again with "
+                "torch.save, as a dictionary of tensors and lists and with its usual pickle_protocol, or do not trust "
+                "it."
+            ) from None
         raise InputError(
             f"{file} wants to run code when it is read, and was refused: it must hold nothing but a dictionary of "
             "tensors and lists (arrays of NumPy are made by code too). Save it again as such, or do not trust it."
@@ -82,6 +93,12 @@ def _load(file: Path) -> dict[str, Any]:
             f"{', '.join(KEYS)}."
         )
     return content
+
+
+def _is_pickle(file: Path) -> bool:
+    """Whether a file begins as pickles do since their protocol 2."""
+    with file.open("rb") as content:
+        return content.read(1) == pickle.PROTO
 
 
 def _ids(file: Path, ids: Any) -> pd.Index:

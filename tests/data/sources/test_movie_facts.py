@@ -34,7 +34,7 @@ def test_the_columns_that_are_there_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("film,budget\n1,2\n", r"f\.csv has no column 'movie_id'"),
+        ("film,budget\n1,2\n", r"f\.csv has no column of ids: movie_id or id\. Columns found: 'film', 'budget'\.$"),
         (
             "id,other\n1,2\n",
             r"f\.csv has none of the columns that are read: overview, directors, keywords, budget.*'other'",

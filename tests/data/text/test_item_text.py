@@ -25,13 +25,20 @@ def test_vectors_of_zeros_are_missing() -> None:
     assert text.known.tolist() == [True, False, True]
     assert text.review.tolist() == [[1, 1], [2, 2], [5, 0]] and text.crow.tolist() == [0, 1, 1, 3]
     assert (text.width, text.max_reviews) == (2, 2)
-    assert text.hits == "2 of 3 items have an overview, 2 have 3 reviews; vectors are 2 wide"
+    assert text.hits == "2 of 3 items have a text, 2 have 3 reviews; vectors are 2 wide"
 
 
 def test_without_reviews() -> None:
     text = ItemText.of(OVERVIEW, np.empty((0, 2), np.float32), np.empty(0, np.int64))
     assert text.crow.tolist() == [0, 0, 0, 0] and text.max_reviews == 0
-    assert "0 have 0 reviews" in text.hits
+    assert text.hits == "2 of 3 items have a text; vectors are 2 wide"
+
+
+def test_one_is_singular() -> None:
+    text = ItemText.of(OVERVIEW[:1], REVIEW[:1], np.array([0]))
+    assert text.hits == "1 of 1 item has a text, 1 has 1 review; vectors are 2 wide"
+    text = ItemText.of(OVERVIEW[1:], REVIEW[2:], np.array([0, 0]))
+    assert text.hits == "1 of 2 items has a text, 1 has 2 reviews; vectors are 2 wide"
 
 
 def test_the_digest_changes_with_any_number() -> None:

@@ -50,7 +50,7 @@ def test_items_get_the_vectors_of_what_is_written_about_them() -> None:
         written = raw["reviews"].iloc[film][:4]
         assert len(own) == len(written) and (not written or (own == letters(written)).all())
     assert text.max_reviews == 4 and text.width == 4
-    assert "27 of 30 items have an overview, 8 have" in text.hits
+    assert "27 of 30 items have a text, 8 have" in text.hits
 
 
 def test_reviews_are_read_on_request() -> None:

@@ -135,6 +135,30 @@ def test_code_is_refused_and_not_run(tmp_path: Path, write: Callable[[Any, Path]
     assert not trace.exists()
 
 
+def newer(value: Any, file: Path) -> None:
+    file.write_bytes(pickle.dumps(value, protocol=4))
+
+
+def newer_zipped(value: Any, file: Path) -> None:
+    torch.save(value, file, pickle_protocol=4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("write", [newer, newer_zipped])
+def test_newer_pickles_are_refused_without_advice_to_torch(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
+    file, trace = tmp_path / "wicked.pt", tmp_path / "trace"
+    write(content(more=Wicked(f"touch {trace}")), file)
+    with pytest.raises(InputError, match=r"wicked.pt holds more than tensors and may want to run code: it was refused"):
+        read(file)
+    assert not trace.exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_protocol_3_is_read(tmp_path: Path) -> None:
+    torch.save(content(), tmp_path / "text.pt", pickle_protocol=3)
+    assert read(tmp_path / "text.pt").digest == read(save(tmp_path)).digest
+
+
 def test_arrays_count_as_code(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"and was refused: .* \(arrays of NumPy are made by code too\)"):
         read(save(tmp_path, movie_ids=np.arange(4)))
