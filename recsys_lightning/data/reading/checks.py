@@ -80,3 +80,17 @@ def listing(folder: File) -> str:
     """Names of what lies in a folder, the first twelve of them."""
     names = sorted(entry.name for entry in folder.iterdir())
     return (", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "nothing"
+
+
+def require_id_column(file: File, names: Sequence[str], header: Sequence[str]) -> str:
+    """The first of the names that is a column.
+
+    Raises:
+        InputError: none of them is.
+    """
+    found = next((name for name in names if name in header), None)
+    if found is None:
+        raise InputError(
+            f"{file} has no column of ids: {' or '.join(names)}. Columns found: {', '.join(map(repr, header))}."
+        )
+    return found

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import pandas as pd
 
 from recsys_lightning.data.reading.attributes import empty, read_attributes
-from recsys_lightning.data.reading.checks import require_columns
+from recsys_lightning.data.reading.checks import require_columns, require_id_column
 from recsys_lightning.data.reading.delimited import look
 from recsys_lightning.data.reading.tables import Columns, official, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
@@ -119,7 +119,7 @@ def _context(table: Path, metadata: Path) -> pd.DataFrame:
     sizes = _sizes(metadata)
     header = look(table, separator=",").header
     require_columns(f"{table}, whose columns {metadata.name} names,", list(sizes), header)
-    id_name = next((name for name in _IDS if name in header), _IDS[0])
+    id_name = require_id_column(table, _IDS, header)
     found = read_attributes(table, id_name, rename={name: name for name in sizes}, numbers=list(sizes), separator=",")
     for name, (size, unknown) in sizes.items():
         codes = found[name]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recsys_lightning.data.reading.attributes import read_attributes
 from recsys_lightning.data.reading.cells import clean
-from recsys_lightning.data.reading.checks import require_file
+from recsys_lightning.data.reading.checks import require_file, require_id_column
 from recsys_lightning.data.reading.delimited import look
 from recsys_lightning.errors import InputError
 
@@ -42,11 +42,7 @@ def read_facts(file: Path, ids: Sequence[str], texts: Iterable[str], lists: Iter
     columns = [name for name in known if name in header]
     some = [name for name in lists if name in header]
     numbers = [name for name in _NUMBERS if name in header]
-    id_name = next((name for name in ids if name in header), None)
-    if id_name is None:
-        raise InputError(
-            f"{file} has no column of ids: {' or '.join(ids)}. Columns found: {', '.join(map(repr, header))}."
-        )
+    id_name = require_id_column(file, ids, header)
     if not columns:
         raise InputError(
             f"{file} has none of the columns that are read: {', '.join(known)}. "

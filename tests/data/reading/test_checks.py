@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_lightning.data.reading.checks import listing, require_columns, require_file, require_numbers
+from recsys_lightning.data.reading.checks import (
+    listing,
+    require_columns,
+    require_file,
+    require_id_column,
+    require_numbers,
+)
 from recsys_lightning.errors import InputError
 
 
@@ -49,3 +55,11 @@ def test_numbers_are_finite_or_unknown() -> None:
         require_numbers(items, "title", "o")
     with pytest.raises(InputError, match="there are none"):
         require_numbers(items[["title"]], "year", "o")
+
+
+def test_the_first_column_of_ids_is_taken() -> None:
+    assert (
+        require_id_column(Path("films.csv"), ("ml_movie_id", "movie_id"), ["movie_id", "ml_movie_id"]) == "ml_movie_id"
+    )
+    with pytest.raises(InputError, match=r"films\.csv has no column of ids: movie_id\. Columns found: 'film'\."):
+        require_id_column(Path("films.csv"), ["movie_id"], ["film"])

@@ -147,6 +147,13 @@ def test_codes_are_whole_and_unknown_may_lie_outside(layout: Path) -> None:
         GraphReady(layout).read()
 
 
+def test_a_context_without_ids_says_which_are_taken(layout: Path) -> None:
+    write(layout, "context_data/movie_context.csv", "film,year\n1,1\n")
+    write(layout, "context_data/context_metadata.json", json.dumps({"year": 3}))
+    with pytest.raises(InputError, match=r"movie_context\.csv has no column of ids: ml_movie_id or movie_id\. Columns"):
+        GraphReady(layout).read()
+
+
 @pytest.mark.parametrize("name", ["movie_context.csv", "context_metadata.json"])
 def test_context_needs_both_its_files(layout: Path, name: str) -> None:
     (layout / "graph_ready" / "context_data" / name).unlink()
