@@ -213,6 +213,13 @@ def test_it_takes_the_data_of_its_folder_and_selects_on_val(config: Path) -> Non
         assert text["checkpoint"]["monitor"] == text["early_stopping"]["monitor"] == first
 
 
+def test_every_experiment_has_a_row_in_the_readme() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+/\w+\.yaml)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(f"{path.parent.name}/{path.name}" for path in FILES)
+    assert not re.search(r"^[A-Z_]{6,}$", text, re.MULTILINE)
+
+
 def test_the_readme_tells_how_to_use_a_table_of_ones_own(
     recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
