@@ -103,19 +103,14 @@ def seconds(build: Callable[[], History]) -> tuple[float, History]:
     return time.process_time() - start, history
 
 
-def main() -> None:
-    """Compare and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("users", 27_785), ("items", 12_000), ("rows", 500_000), ("length", 50), ("repeats", 5)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = world(arguments.users, arguments.items, arguments.rows)
-    assert rows.rating is not None
-    given = (rows, arguments.length, np.unique(rows.rating), BUCKETS)
+def compare(users: int, items: int, rows: int, length: int, repeats: int) -> None:
+    """Build the histories of a world on all sides, in turn, and print how they compare."""
+    made = world(users, items, rows)
+    assert made.rating is not None
+    given = (made, length, np.unique(made.rating), BUCKETS)
     sides = {"vectorised": histories, "plain loop": plain_loop, "numpy loop": numpy_loop}
     taken = dict.fromkeys(sides, math.inf)
-    for _ in range(arguments.repeats):
+    for _ in range(repeats):
         results = []
         for name, build in sides.items():
             spent, history = seconds(partial(build, *given))
@@ -123,9 +118,18 @@ def main() -> None:
             results.append(history)
         for other in results[1:]:
             assert all(map(torch.equal, results[0], other)), "the sides differ"
-    print(f"{arguments.users:,} users, {len(rows):,} rows, L = {arguments.length}: bit-equal (goal {GOAL} x)")
+    print(f"{users:,} users, {len(made):,} rows, L = {length}: histories are bit-equal (goal {GOAL} x)")
     for name, spent in taken.items():
         print(f"{name:12} {spent:.3f} CPU s, {spent / taken['vectorised']:.1f} x")
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("users", 27_785), ("items", 12_000), ("rows", 500_000), ("length", 50), ("repeats", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    torch.set_num_threads(1)
+    compare(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Training and ranking with `HybridRecommender` beside the same mathematics written straight from its equations.
 
-    python benchmarks/hybrid.py [--widths 64 384 1024] [--only step memory epoch ranking] [--scorer mlp] [--repeats 3]
+    python benchmarks/hybrid.py [--widths 64 384 1024] [--only step memory ...] [--scorer mlp] [--repeats 3]
 
 * step: BPR + InfoNCE, forward, backward, Adam. Both sides start from the same parameters, and must show the same loss
   and gradients. Floating-point operations are those of matrix products, as torch's FlopCounterMode counts them.
@@ -10,6 +10,7 @@
 * ranking: the 50 best unseen items of all users. Of the naive side each user is copied beside all items, whose views
   were made once, and the pairs are scored. Both sides must show the same lists. Memory as above, for a number of
   users and for four times as many, always 256 at a time.
+* histories: their tensors, vectorised against loops over users, as `benchmarks/history.py` does it at other sizes.
 
 The model is as wide as the text, so that nothing is projected; `dim 64` is the same model with the text projected to
 64. The world is synthetic and of the size of MovieLens 100K: 943 users, 1,638 items, 80,000 rows of which 44,000 are
@@ -17,7 +18,7 @@ positives, 10 reviews at most of 252 items, 7 columns of context, and attributes
 directors, 642 writers, 1,880 keywords. 512 positives a step, histories of 50. No dropout, nothing hidden at random.
 
 All sides run in this process, in turn, on one thread; what is measured is CPU time at best, and what is to be read is
-the ratio of two sides of one run. Histories themselves are measured by `benchmarks/history.py`.
+the ratio of two sides of one run.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import history
 import naive_hybrid
 import torch
 from naive_hybrid import World, world
@@ -58,7 +60,7 @@ SMALL = 1e-4
 cancel, and neither side has all digits of them."""
 FLOPS_GOAL, EPOCH_GOAL = 13, 11
 STEP_GOALS, RANKING_GOALS, MEMORY_GOALS = {64: 10, 384: 12, 1024: 11}, {64: 3, 384: 9, 1024: 20}, {1024: 25}
-PARTS = ("step", "memory", "epoch", "ranking")
+PARTS = ("step", "memory", "epoch", "ranking", "histories")
 
 Result = TypeVar("Result")
 
@@ -336,6 +338,8 @@ def main() -> None:
             measure_epoch(setting, options.naive_steps)
         if "ranking" in options.only:
             measure_ranking(setting, options.repeats)
+    if "histories" in options.only:
+        history.compare(USERS, ITEMS, ROWS, length=50, repeats=options.repeats)
 
 
 if __name__ == "__main__":
