@@ -57,12 +57,7 @@ def read_attributes(
         InputError: a file or column is missing, an id is empty, or a number, a date or a JSON list is none.
     """
     where = "the table" if isinstance(table, pd.DataFrame) else str(table)
-    if isinstance(table, pd.DataFrame):
-        frame = table.set_axis([str(name) for name in table.columns], axis=1)
-    elif table.name.endswith((".parquet", ".pq")):
-        frame = pq.read_table(str(table)).to_pandas()
-    else:
-        frame = read_text(table, separator, names, encoding, quoting)
+    frame = _frame(table, separator, names, encoding, quoting)
     rename = {name: _snake(name) for name in frame.columns if name != id_column_name} if rename is None else rename
     require_columns(where, [id_column_name, *rename], list(frame.columns))
     unknown = sorted({*(lists or {}), *numbers} - set(rename.values()))
@@ -82,17 +77,7 @@ def read_attributes(
             columns[name] = _numbers(where, source, values)
         else:
             columns[name] = values if pd.api.types.is_numeric_dtype(values.dtype) else values.fillna("").astype(str)
-    made = pd.DataFrame(columns, index=index)
-    repeated = index.duplicated()
-    if repeated.any():
-        some = ", ".join(map(repr, index[repeated].unique()[:3]))
-        warnings.warn(
-            f"{where}: {index[repeated].nunique():,} ids stand in several rows, for instance {some}; "
-            "the first row of each was kept.",
-            stacklevel=2,
-        )
-        made = made[~repeated]
-    return made
+    return _first_of_each(where, pd.DataFrame(columns, index=index))
 
 
 def split_lists(values: pd.Series, separator: str) -> pd.Series:
@@ -165,6 +150,32 @@ def read_text(
 def empty(name: str) -> pd.DataFrame:
     """A table of attributes without rows or columns, for ids of which nothing is known."""
     return pd.DataFrame(index=pd.Index([], dtype=str, name=name))
+
+
+def _frame(
+    table: File | pd.DataFrame, separator: str | None, names: Sequence[str] | None, encoding: str, quoting: bool
+) -> pd.DataFrame:
+    """The columns of a table, under the names that it gives them."""
+    if isinstance(table, pd.DataFrame):
+        return table.set_axis([str(name) for name in table.columns], axis=1)
+    if table.name.endswith((".parquet", ".pq")):
+        frame: pd.DataFrame = pq.read_table(str(table)).to_pandas()
+        return frame
+    return read_text(table, separator, names, encoding, quoting)
+
+
+def _first_of_each(where: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The first row of each id; a warning counts the ids that stand in several."""
+    repeated = table.index.duplicated()
+    if not repeated.any():
+        return table
+    ids = table.index[repeated]
+    warnings.warn(
+        f"{where}: {ids.nunique():,} ids stand in several rows, for instance {', '.join(map(repr, ids.unique()[:3]))}; "
+        "the first row of each was kept.",
+        stacklevel=3,
+    )
+    return table[~repeated]
 
 
 def _index(where: str, ids: pd.Series) -> pd.Index:
