@@ -132,10 +132,22 @@ class Text(NamedTuple):
         return self.crow.diff()
 
 
+class Features(NamedTuple):
+    """Facts of items, as numbers and as codes of categories."""
+
+    numbers: Tensor  # (I, F), such as z-scores; 0 where unknown
+    categories: tuple[CSR, ...]  # (I rows) of codes, for each kind of `Schema.categories` in its order
+
+    def to(self, device: torch.device) -> Features:
+        """The same on another device."""
+        categories = tuple(CSR(codes.crow.to(device), codes.col.to(device)) for codes in self.categories)
+        return Features(self.numbers.to(device), categories)
+
+
 class Views:
     """The resident tensors of one stage: all that a model may see, built from the rows of that stage only.
 
-    Graph, histories and texts are built when first asked for: most models need none of them.
+    Graph, histories, texts and features are built when first asked for: most models need none of them.
 
     Args:
         train: items of each user in the visible rows, (U rows).
@@ -144,6 +156,7 @@ class Views:
         build_history: makes the user histories.
         genres: (I, G) 0/1 float, for genre diversity; None where the data has no genres.
         build_text: makes the text vectors.
+        build_features: makes the features of items.
     """
 
     def __init__(
@@ -154,6 +167,7 @@ class Views:
         build_history: Callable[[], History] | None = None,
         genres: Tensor | None = None,
         build_text: Callable[[], Text] | None = None,
+        build_features: Callable[[], Features] | None = None,
     ) -> None:
         self.train = train
         self.num_items = num_items
@@ -161,6 +175,7 @@ class Views:
         self._build_graph = build_graph
         self._build_history = build_history
         self._build_text = build_text
+        self._build_features = build_features
         self._derived: dict[Callable[[Views], object], object] = {}
 
     @property
@@ -193,6 +208,11 @@ class Views:
         """The text vectors, on this device."""
         return self.derive(_text)
 
+    @property
+    def features(self) -> Features:
+        """The features of items, on this device."""
+        return self.derive(_features)
+
     def derive(self, build: Callable[[Views], Derived]) -> Derived:
         """`build(self)`, computed once and kept as long as these views: adjacency matrices and the like."""
         if build not in self._derived:
@@ -206,7 +226,8 @@ class Views:
             return self
         train = CSR(self.train.crow.to(target), self.train.col.to(target))
         genres = None if self.genres is None else self.genres.to(target)
-        return Views(train, self.num_items, self._build_graph, self._build_history, genres, self._build_text)
+        builders = self._build_graph, self._build_history, genres, self._build_text, self._build_features
+        return Views(train, self.num_items, *builders)
 
     def without(self, rows: Tensor, attributes: Mapping[EdgeType, Tensor] | None = None) -> Views:
         """The views as they would be if some rows had never been, nor the graph's edges that stand for them.
@@ -237,7 +258,8 @@ class Views:
                     chosen[source, name, target] = _kept(whole[edge_type].num_edges, dropped[edge_type])
             return whole.edge_subgraph(chosen)
 
-        return Views(train, self.num_items, self._build_graph and graph, _no_history, self.genres, self._build_text)
+        builders = self._build_graph and graph, _no_history, self.genres, self._build_text, self._build_features
+        return Views(train, self.num_items, *builders)
 
 
 def _popularity(views: Views) -> Tensor:
@@ -260,6 +282,12 @@ def _text(views: Views) -> Text:
     if views._build_text is None:
         raise RuntimeError("these views were made without texts")
     return Text(*(tensor.to(views.device) for tensor in views._build_text()))
+
+
+def _features(views: Views) -> Features:
+    if views._build_features is None:
+        raise RuntimeError("these views were made without features")
+    return views._build_features().to(views.device)
 
 
 def _no_history() -> History:

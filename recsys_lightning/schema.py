@@ -23,7 +23,7 @@ SPLITS = (TRAIN, VAL, TEST)
 EdgeType = tuple[str, str, str]
 """(source node type, relation, destination node type), as torch-geometric writes it."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Schema:
         text_width: width of the text vectors; 0 where there are none.
         max_reviews: most reviews of an item; 0 where there are none.
         text: digest of the text vectors.
+        numbers: names of the numbers among the features of items, such as z-scores.
+        categories: kinds of categories among the features of items, with the number of codes of each.
+        features: digest of the features of items.
         version: of this layout; a checkpoint of another one is refused.
     """
 
@@ -69,6 +72,9 @@ class Schema:
     text_width: int = 0
     max_reviews: int = 0
     text: str = ""
+    numbers: tuple[str, ...] = ()
+    categories: dict[str, int] = field(default_factory=dict)
+    features: str = ""
     version: int = SCHEMA_VERSION
 
     @property
@@ -99,4 +105,4 @@ class Schema:
                 "Train again, or use the version of recsys_lightning that wrote it."
             )
         edge_types = tuple((str(a), str(b), str(c)) for a, b, c in values["edge_types"])
-        return cls(**{**values, "edge_types": edge_types})
+        return cls(**{**values, "edge_types": edge_types, "numbers": tuple(values["numbers"])})

@@ -23,6 +23,10 @@ recsys: train, evaluate and compare recommender systems
   recsys recommend --config FILE --ckpt_path FILE --user ID  the best items for one user
   recsys explain  --config FILE --ckpt_path FILE --user ID   why: what the scores are made of
   recsys floors   --config FILE [--only NAME,...]            tune and test popularity, item-kNN, EASE, GF-CF
+  recsys report   RUN                                        all that a run measured, as report.md and report.html
+  recsys tune     --config FILE --sweep FILE --trials N      search for options on val; every trial is a run
+  recsys export   --config FILE --ckpt_path FILE --to FOLDER vectors, towers and names, ready to be served
+  recsys serve    FOLDER                                     answer over HTTP, with a page to try it
   recsys data     list | describe NAME | download NAME | prepare --config FILE | audit --config FILE
 
 Closed-form models (Popularity, ItemKNN, EASE, GFCF) need no checkpoint. `recsys VERB --help` says more of a verb.
@@ -40,6 +44,10 @@ VERBS = {
     "recommend": "recsys_lightning.cli.recommend",
     "explain": "recsys_lightning.cli.explain",
     "floors": "recsys_lightning.cli.floors",
+    "report": "recsys_lightning.cli.report",
+    "tune": "recsys_lightning.cli.tune",
+    "export": "recsys_lightning.cli.export",
+    "serve": "recsys_lightning.cli.serve",
     "data": "recsys_lightning.cli.data",
 }
 """Where each verb is carried out; imported only when asked for, as some take seconds to import."""

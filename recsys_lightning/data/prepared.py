@@ -22,6 +22,7 @@ from recsys_lightning.schema import SPLITS, TRAIN, Schema
 if TYPE_CHECKING:
     from recsys_lightning.batches import CSR, Views
     from recsys_lightning.data.graph import TypedGraph
+    from recsys_lightning.data.item_features.fit import ItemFeatures
     from recsys_lightning.data.text.item_text import ItemText
 
 TIME_BUCKETS = 16
@@ -105,7 +106,12 @@ class Prepared:
         return CSR(torch.from_numpy(offsets(degree)), col)
 
     def views(
-        self, *splits: str, history_length: int = 50, graph: TypedGraph | None = None, text: ItemText | None = None
+        self,
+        *splits: str,
+        history_length: int = 50,
+        graph: TypedGraph | None = None,
+        text: ItemText | None = None,
+        features: ItemFeatures | None = None,
     ) -> Views:
         """What a model may see when the named splits are visible, on the CPU.
 
@@ -114,6 +120,7 @@ class Prepared:
             history_length: L, entries kept of each user's history.
             graph: what the typed graph holds beside the rows; the default attributes where none is given.
             text: vectors of what is written about the items.
+            features: facts of the items.
         """
         import torch
 
@@ -130,12 +137,21 @@ class Prepared:
         genre = self.item_attributes.get("genre")
         genres = None if genre is None else torch.from_numpy(multi_hot(genre, self.num_items))
         build_text = None if text is None else text.tensors
-        return Views(self.csr(*splits), self.num_items, build_graph, build_history, genres, build_text)
+        build_features = None if features is None else features.tensors
+        return Views(self.csr(*splits), self.num_items, build_graph, build_history, genres, build_text, build_features)
 
-    def schema(self, history_length: int = 50, graph: TypedGraph | None = None, text: ItemText | None = None) -> Schema:
+    def schema(
+        self,
+        history_length: int = 50,
+        graph: TypedGraph | None = None,
+        text: ItemText | None = None,
+        features: ItemFeatures | None = None,
+    ) -> Schema:
         """Sizes and names, as networks and checkpoints know them."""
         graph = graph or self.plain_graph
-        written = {} if text is None else {"text_width": text.width, "max_reviews": text.max_reviews}
+        written: dict[str, Any] = {} if text is None else {"text_width": text.width, "max_reviews": text.max_reviews}
+        if features is not None:
+            written |= features.sizes
         return Schema(
             name=self.name,
             split=self.split,

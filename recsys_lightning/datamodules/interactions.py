@@ -15,6 +15,8 @@ from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
 from recsys_lightning.data.filters import sizes as sizes_of
 from recsys_lightning.data.graph import TypedGraph
 from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
+from recsys_lightning.data.item_features.fit import ItemFeatures, fit_features
+from recsys_lightning.data.item_features.recipe import FeatureRecipe
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.data.prepare import Prepared, Recipe, cache_folder, prepare
@@ -43,6 +45,7 @@ class InteractionsDataModule(LightningDataModule):
         test_views: rows that models see when they are tested or predict. Held-out rows are masked either way.
         graph: nodes, edge weights and features of the typed graph, for the models that use it.
         text: which words about the items become vectors, and how, for the models that use them; None for no vectors.
+        features: which columns of the items become features, for the models that use them; None for none.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class InteractionsDataModule(LightningDataModule):
         test_views: Literal["train", "train+val"] = "train",
         graph: GraphRecipe = PLAIN,
         text: TextRecipe | None = None,
+        features: FeatureRecipe | None = None,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "history_length": history_length}
@@ -69,6 +73,7 @@ class InteractionsDataModule(LightningDataModule):
         self.test_views = test_views
         self.graph = graph
         self.text = text
+        self.features = features
         self._prepared: Prepared | None = None
         self._views: dict[tuple[str, ...], Views] = {}
         self._stage = "fit"
@@ -110,7 +115,7 @@ class InteractionsDataModule(LightningDataModule):
     @property
     def schema(self) -> Schema:
         """Sizes and names of the prepared data."""
-        return self.prepared.schema(self.history_length, self.typed_graph, self.item_text)
+        return self.prepared.schema(self.history_length, self.typed_graph, self.item_text, self.item_features)
 
     @cached_property
     def typed_graph(self) -> TypedGraph:
@@ -122,22 +127,36 @@ class InteractionsDataModule(LightningDataModule):
         """Vectors of what is written about the items; None where no option asks for them."""
         return None if self.text is None else make_text(self.prepared, self.text, self.source.root, cache_folder())
 
+    @cached_property
+    def item_features(self) -> ItemFeatures | None:
+        """Features of the items, with all that is needed to make those of new ones; None where none are asked for."""
+        return None if self.features is None else fit_features(self.prepared, self.features)
+
     @property
     def seed(self) -> int:
         """The run's seed, as `seed_everything` set it; 0 without one."""
         return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
     @property
-    def views(self) -> Views:
-        """The resident tensors of the current stage."""
+    def fitting_views(self) -> Views:
+        """What parameters are trained on and closed forms are solved from at the current stage."""
         unseen_until_the_end = self._stage in ("test", "predict") and self.test_views == "train+val"
         return self.views_of(*((TRAIN, VAL) if unseen_until_the_end else (TRAIN,)))
+
+    @property
+    def views(self) -> Views:
+        """The resident tensors of the current stage."""
+        return self.fitting_views
 
     def views_of(self, *splits: str) -> Views:
         """The resident tensors made of the rows of these splits."""
         if splits not in self._views:
             self._views[splits] = self.prepared.views(
-                *splits, history_length=self.history_length, graph=self.typed_graph, text=self.item_text
+                *splits,
+                history_length=self.history_length,
+                graph=self.typed_graph,
+                text=self.item_text,
+                features=self.item_features,
             )
         return self._views[splits]
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from recsys_lightning.batches import PairBatch, Views
+from recsys_lightning.batches import CSR, PairBatch, Views
 from recsys_lightning.schema import Schema
 
 State: TypeAlias = Any
@@ -42,6 +42,12 @@ class Recommender(nn.Module):
 
     reads_text: bool = False
     """True for a model of `views.text`: likewise for the same texts."""
+
+    reads_features: bool = False
+    """True for a model of `views.features`: likewise for the same features of items."""
+
+    folds_in: bool = False
+    """True for a model whose `users_of` knows users who are not in the data."""
 
     reads_history: bool = False
     """True for a model of `views.history`: likewise for histories of the same length."""
@@ -79,6 +85,13 @@ class Recommender(nn.Module):
         """
         return self.users(state, user)
 
+    def users_of(self, state: State, own: CSR) -> Tensor:
+        """Representations (B, D) of users who are not in the data, by the items that each has (B rows).
+
+        For models that fold in; nothing is trained.
+        """
+        raise NotImplementedError
+
     def items(self, state: State, item: Tensor | None = None) -> Tensor:
         """Representations of items: any shape (...) -> (..., D); of all items (I, D) where none are named."""
         vectors: Tensor = state.item if item is None else state.item[item]
@@ -106,6 +119,10 @@ class Recommender(nn.Module):
     def terms(self, state: State, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         """The parts, by name, that add up to the scores of pairs: (B,), (B,) -> (B,) each."""
         return {"base": self.score(self.users(state, user), self.items(state, item))}
+
+    def auxiliary(self, state: State, batch: PairBatch) -> Tensor | None:
+        """What the model adds to the loss of a training batch by itself, a scalar; None where it adds nothing."""
+        return None
 
     def penalty(self, state: State, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar.

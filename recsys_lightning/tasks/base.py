@@ -32,7 +32,11 @@ class Data(Protocol):
 
     @property
     def views(self) -> Views:
-        """The resident tensors of the current stage."""
+        """The resident tensors of the current stage, with the rows that new users bring along."""
+
+    @property
+    def fitting_views(self) -> Views:
+        """Likewise without those: what parameters are trained on and closed forms are solved from."""
 
     @property
     def seed(self) -> int:
@@ -79,6 +83,11 @@ class Task(LightningModule):
     def reads_text(self) -> bool:
         """Whether any network of this task depends on what is written about items."""
         return any(isinstance(module, Recommender) and module.reads_text for module in self.modules())
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether any network of this task depends on features of items."""
+        return any(isinstance(module, Recommender) and module.reads_features for module in self.modules())
 
     @property
     def reads_history(self) -> bool:
@@ -196,6 +205,14 @@ class Task(LightningModule):
                 "Give the options data.text of its run (they lie in the run's config.yaml), or train again."
             )
 
+        if self.reads_features and saved.features != given.features:
+            raise InputError(
+                "The checkpoint was made with other features of the same items.\n"
+                f"  checkpoint: {_features_in_words(saved)}\n"
+                f"  given data: {_features_in_words(given)}\n"
+                "Give the options data.features of its run (they lie in the run's config.yaml), or train again."
+            )
+
     def _refuse_other_network(self, saved: Mapping[str, torch.Tensor]) -> None:
         own = self.state_dict()
         differing = [
@@ -225,6 +242,13 @@ def _text_in_words(schema: Schema) -> str:
     if not schema.text_width:
         return "no texts"
     return f"vectors of {schema.text_width} numbers, at most {schema.max_reviews} reviews, digest {schema.text}"
+
+
+def _features_in_words(schema: Schema) -> str:
+    if not schema.features:
+        return "no features"
+    kinds = [f"{size} codes of {kind}" for kind, size in schema.categories.items()]
+    return f"{', '.join([f'{len(schema.numbers)} numbers', *kinds])}, digest {schema.features}"
 
 
 def _refuse_copies(world_size: int) -> None:

@@ -88,6 +88,7 @@ class Ranking(Task):
         self.results: dict[str, float] = {}
         self.per_user: PerUser | None = None
         self._views: Views | None = None
+        self._fitting_views: Views | None = None
         self._state: State = None
 
     def build(self, schema: Schema) -> None:
@@ -132,7 +133,7 @@ class Ranking(Task):
     def on_fit_start(self) -> None:
         """Take the train views; refuse a training whose memory is known not to be there."""
         self._take_views()
-        needed = self.recommender.estimate_memory(self.views, self.datamodule.batch_size)
+        needed = self.recommender.estimate_memory(self.fitting_views, self.datamodule.batch_size)
         if needed is not None:
             name = type(self.recommender).__name__
             sizes = ", ".join(f"{part} {size / 1e6:,.0f}" for part, size in needed.items())
@@ -142,9 +143,8 @@ class Ranking(Task):
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        assert self._views is not None
         model = self.recommender
-        state = model.encode_for(self._views, batch)
+        state = model.encode_for(self.fitting_views, batch)
         u = model.users_without(state, batch.user, batch.item)
         if batch.negative.dim() == 1:
             positive = model.score(u, model.items(state, batch.item))
@@ -157,6 +157,8 @@ class Ranking(Task):
         loss: Tensor = self.loss(positive, negative, batch)
         if self.contrastive is not None:
             loss = loss + self.contrastive(*model.two_views(u), batch.user)
+        if (auxiliary := model.auxiliary(state, batch)) is not None:
+            loss = loss + auxiliary
         if self.weight_decay:
             loss = loss + self.weight_decay * model.penalty(state, batch.user, batch.item, batch.negative)
         self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
@@ -212,6 +214,12 @@ class Ranking(Task):
         assert self._views is not None
         return self._views
 
+    @property
+    def fitting_views(self) -> Views:
+        """Likewise, without what only new users bring along."""
+        assert self._fitting_views is not None
+        return self._fitting_views
+
     def scores(self, batch: RankingBatch) -> Tensor:
         """Scores of a batch of users for the whole catalogue, (B, I)."""
         u = self.recommender.users(self._state, batch.user)
@@ -240,9 +248,11 @@ class Ranking(Task):
             )
 
     def _take_views(self) -> None:
-        self._views = self.datamodule.views.to(self.device)
+        data = self.datamodule
+        self._fitting_views = data.fitting_views.to(self.device)
+        self._views = self._fitting_views if data.views is data.fitting_views else data.views.to(self.device)
         if self.recommender.closed_form:
-            self.recommender.fit(self._views)
+            self.recommender.fit(self._fitting_views)
         self.metrics = RankingMetrics(
             self.k,
             num_items=self._views.num_items,

@@ -1,0 +1,1 @@
+"""Facts of items as numbers and categories, fitted on the items of train."""

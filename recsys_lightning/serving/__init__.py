@@ -1,0 +1,1 @@
+"""Exported recommenders behind HTTP: numpy and ONNX Runtime, no torch."""
