@@ -13,7 +13,7 @@ from recsys_lightning import models
 from recsys_lightning.errors import InputError
 from recsys_lightning.reports.ablation import Verdicts, added, beside, without
 
-COLD = ("--data.recipe.split=cold_items", "--data.recipe.val=0.1", "--data.recipe.test=0.1")
+COLD = ("--data.recipe.split=item_cold", "--data.recipe.val=0.1", "--data.recipe.test=0.1")
 BASE_ITSELF = Verdicts("", "", "")
 OF_RECOMMENDER = "--model.recommender."
 TEXT_ONLY = "text only"
@@ -232,8 +232,69 @@ def _controls(
     return Comparison(Variant(name, own), (*variants, *others), cold=cold)
 
 
+TWO_TOWER = "adaptive mimic"
+SHUFFLED = "--data.features.shuffle=1"
+MIMICS = {"none": "no mimicry", "dat": "augmented vectors"}
+"""What takes the place of metadata that mimics embeddings."""
+SHOTS = (0, 1, 2, 5, 10)
+"""Rows of a cold item that train has, along the curve."""
+
+
+def _of_two_tower(experiment: Experiment) -> dict[str, Comparison]:
+    """Fusions and models on the experiment's own split; then for items that train has no row of."""
+    own = experiment.options
+    base = Variant(TWO_TOWER, own)
+    cold = Comparison(
+        Variant(TWO_TOWER, (*own, *COLD)),
+        (
+            *_fusions((*own, *COLD), ("identity", "metadata")),
+            Variant("features shuffled", (*own, *COLD, SHUFFLED), without("the meaning of features")),
+            *(experiment.closed_form(name) for name in ("ContentKNN", "Popularity")),
+        ),
+        cold=True,
+    )
+    return {
+        "fusions": Comparison(base, _fusions(own, ("identity", "metadata", "sum", "concat"))),
+        "mimic": Comparison(base, tuple(_mimic(own, name, words) for name, words in MIMICS.items())),
+        "features": Comparison(
+            base, (Variant("features shuffled", (*own, SHUFFLED), without("the meaning of features")),)
+        ),
+        "models": Comparison(base, experiment.others()),
+        "cold": cold,
+    }
+
+
+def _fusions(own: tuple[str, ...], names: tuple[str, ...]) -> tuple[Variant, ...]:
+    return tuple(_fusion(own, name) for name in names)
+
+
+def _fusion(own: tuple[str, ...], name: str) -> Variant:
+    """Another fusion; embeddings or metadata alone have nothing that could mimic."""
+    alone = (f"{OF_RECOMMENDER}mimic=none",) if name in ("identity", "metadata") else ()
+    return Variant(
+        f"fusion {name}", (*own, f"{OF_RECOMMENDER}fusion={name}", *alone), beside(TWO_TOWER, f"fusion {name}")
+    )
+
+
+def _mimic(own: tuple[str, ...], name: str, words: str) -> Variant:
+    return Variant(f"mimic {name}", (*own, f"{OF_RECOMMENDER}mimic={name}"), beside("metadata that mimics", words))
+
+
+def shots(experiment: Experiment, rows: int) -> tuple[Variant, ...]:
+    """Models for items of which train has so many rows; what is tested stays the same."""
+    split = (*COLD, f"--data.recipe.shots={rows}", f"--data.recipe.reserve={max(SHOTS)}")
+    own = (*experiment.options, *split)
+    closed = (experiment.closed_form(name) for name in ("ContentKNN", "ItemKNN", "Popularity"))
+    return (
+        Variant(TWO_TOWER, own),
+        *_fusions(own, ("identity", "metadata")),
+        *(Variant(one.name, (*one.options, *split), trained=False) for one in closed),
+    )
+
+
 COMPARED: dict[str, tuple[tuple[str, ...], Callable[[Experiment], dict[str, Comparison]]]] = {
     "GenreGAT": ((f"{OF_RECOMMENDER}attention=gat", f"{OF_RECOMMENDER}gate=fixed"), _of_genre_gat),
+    "TwoTower": ((f"{OF_RECOMMENDER}fusion=adaptive_mimic", f"{OF_RECOMMENDER}mimic=metadata"), _of_two_tower),
     "HybridRecommender": ((f"{OF_RECOMMENDER}views=both", f"{OF_RECOMMENDER}target=left_out"), _of_hybrid),
 }
 """Options of the base, and the comparisons, by model."""

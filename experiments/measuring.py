@@ -26,7 +26,7 @@ from recsys_lightning.cli.trainer import RecsysCLI, make_cli
 from recsys_lightning.metrics.evaluator import RankingMetrics
 from recsys_lightning.reports.ablation import AMONG_COLD, ITEMS, USER, Training
 from recsys_lightning.reports.gates import gate_table
-from recsys_lightning.schema import TEST, TRAIN, VAL
+from recsys_lightning.schema import GIVEN, TEST, TRAIN, VAL
 
 ORDERS = 20
 """Of equal items, that figures of models which tell nothing of cold items are averaged over."""
@@ -168,11 +168,11 @@ def _values(tested: RecsysCLI, cold: bool) -> pd.DataFrame:
 
 def _visible(tested: RecsysCLI) -> tuple[str, ...]:
     """Splits whose rows the model saw when it was tested."""
-    return (TRAIN, VAL) if tested.datamodule.test_views == "train+val" else (TRAIN,)
+    return (TRAIN, VAL, GIVEN) if tested.datamodule.test_views == "train+val" else (TRAIN, GIVEN)
 
 
 def among_cold(tested: RecsysCLI) -> dict[str, Tensor]:
-    """Metrics of the users of a test, with the items that no visible row is of as the only candidates.
+    """Metrics of the users of a test of the split item_cold, with the held-out items as the only candidates.
 
     Where a model knows nothing of them, one random order settles the ties of all users alike, and could be a lucky one:
     values are then means over several orders.
@@ -191,13 +191,14 @@ def among_cold(tested: RecsysCLI) -> dict[str, Tensor]:
 def _rank_cold(tested: RecsysCLI, seed: int) -> RankingMetrics:
     task, views = tested.model, tested.model.views
     model = task.recommender.to(views.device).eval()
-    rows = tested.datamodule.prepared.known(*_visible(tested)).col  # a row too low to be a positive makes no item cold
-    known = (rows.bincount(minlength=views.num_items) > 0).to(views.device)
+    visible = _visible(tested)
+    rows = tested.datamodule.prepared.known(*(split for split in (VAL, TEST) if split not in visible)).col
+    other = (rows.bincount(minlength=views.num_items) == 0).to(views.device)
     metrics = RankingMetrics(task.k, views.num_items, views.popularity, views.num_users, seed=seed).to(views.device)
     state = model.encode(views)
     for batch in tested.datamodule.ranking_loader(TEST):
         scores = model.score_all(model.users(state, batch.user), state)
-        metrics.update(batch, scores.masked_fill(known, -torch.inf))
+        metrics.update(batch, scores.masked_fill(other, -torch.inf))
     return metrics
 
 
@@ -211,13 +212,15 @@ def gates(tested: RecsysCLI) -> pd.DataFrame | None:
     if not hasattr(model, "gates") or not (found := model.to(views.device).eval().gates(views)):
         return None
     history = tested.datamodule.prepared.known(*_visible(tested)).degree
-    reviews = views.text.num_reviews.cpu()
+    reviews = views.text.num_reviews.cpu() if model.reads_text else None
     tables = []
     for name, gate in found.items():
         if name == "user":
             tables.append(gate_table(name, gate.cpu().numpy(), history.numpy()))
             continue
-        chosen = (views.text.known.cpu() & (reviews > 0)) if name == "review" else reviews >= 0
-        columns = (tensor.cpu()[chosen].numpy() for tensor in (gate, views.popularity, reviews))
-        tables.append(gate_table(name, *columns))
+        chosen = torch.ones_like(gate, dtype=torch.bool).cpu()
+        if name == "review" and reviews is not None:
+            chosen = views.text.known.cpu() & (reviews > 0)
+        columns = (tensor.cpu()[chosen].numpy() for tensor in (gate, views.popularity))
+        tables.append(gate_table(name, *columns, None if reviews is None else reviews[chosen].numpy()))
     return pd.concat(tables, ignore_index=True)

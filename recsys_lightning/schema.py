@@ -16,9 +16,12 @@ USER_ID, ITEM_ID, RATING, TIMESTAMP, ORDER, DOMAIN, TITLE = (
     "domain",
     "title",
 )
-TRAIN, VAL, TEST = "train", "val", "test"
-SPLITS = (TRAIN, VAL, TEST)
-"""Names of the splits; their positions are the codes that `Interactions.split` holds."""
+TRAIN, VAL, TEST, GIVEN = "train", "val", "test", "given"
+SPLITS = (TRAIN, VAL, TEST, GIVEN)
+"""Names of the splits; their positions are the codes that `Interactions.split` holds.
+
+Given rows are of users who are held out: models see them when these users are scored, and are never trained on them.
+"""
 
 EdgeType = tuple[str, str, str]
 """(source node type, relation, destination node type), as torch-geometric writes it."""

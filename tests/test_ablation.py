@@ -131,7 +131,7 @@ def test_cold_items(ablate: Ablate, runs: Path) -> None:
     assert "a tenth of the items is held out" in out
     assert len(list((runs / "cold" / "GenrePopularity").iterdir())) == 1
     order = json.loads((runs / "cold" / "LightGCN" / "seed_0" / "order.json").read_text())
-    assert "--data.recipe.split=cold_items" in order["options"]
+    assert "--data.recipe.split=item_cold" in order["options"]
 
 
 Measured = list[tuple[str, int, bool, tuple[str, ...], Path | None]]

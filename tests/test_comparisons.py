@@ -14,6 +14,7 @@ from recsys_lightning.metrics.bootstrap import Interval
 from tests.conftest import REPOSITORY
 
 HYBRID = REPOSITORY / "experiments" / "ml-100k-text" / "hybrid.yaml"
+TOWERS = REPOSITORY / "experiments" / "goodbooks" / "two_tower.yaml"
 GENRES = REPOSITORY / "experiments" / "ml-100k" / "genre_gat.yaml"
 
 
@@ -29,7 +30,7 @@ def own(variant: Any, base: Any) -> set[str]:
     return set(variant.options) - set(base.options)
 
 
-@pytest.mark.parametrize("config", [GENRES, HYBRID])
+@pytest.mark.parametrize("config", [GENRES, HYBRID, TOWERS])
 def test_a_name_means_the_same_run_wherever_it_stands(module: ModuleType, config: Path) -> None:
     runs: dict[tuple[str, bool], tuple[str, ...]] = {}
     for one in module.Experiment.read(config).comparisons.values():
@@ -71,6 +72,42 @@ def test_comparisons_of_the_hybrid(module: ModuleType) -> None:
     bases = {name: one.base.name for name, one in found.items()}
     assert {name for name, base in bases.items() if base != "hybrid"} == {"text", "cold_text"}
     assert own(found["text"].base, found["views"].base) == told["views", "text only"]
+
+
+def test_comparisons_of_two_towers(module: ModuleType) -> None:
+    found = module.Experiment.read(TOWERS).comparisons
+    recommender, shuffled = "--model.recommender.", "--data.features.shuffle=1"
+    identity = {f"{recommender}fusion=identity", f"{recommender}mimic=none"}
+    metadata = {f"{recommender}fusion=metadata", f"{recommender}mimic=none"}
+    told = {
+        (name, variant.name): own(variant, one.base)
+        for name, one in found.items()
+        for variant in one.variants
+        if name != "models" and variant.trained
+    }
+    assert told == {
+        ("fusions", "fusion identity"): identity,
+        ("fusions", "fusion metadata"): metadata,
+        ("fusions", "fusion sum"): {f"{recommender}fusion=sum"},
+        ("fusions", "fusion concat"): {f"{recommender}fusion=concat"},
+        ("mimic", "mimic none"): {f"{recommender}mimic=none"},
+        ("mimic", "mimic dat"): {f"{recommender}mimic=dat"},
+        ("features", "features shuffled"): {shuffled},
+        ("cold", "fusion identity"): identity,
+        ("cold", "fusion metadata"): metadata,
+        ("cold", "features shuffled"): {shuffled},
+    }
+    assert {one.name for one in found["cold"].variants if not one.trained} == {"ContentKNN", "Popularity"}
+
+
+def test_the_curve_of_shots_differs_in_what_train_has(module: ModuleType) -> None:
+    experiment = module.Experiment.read(TOWERS)
+    curves = {rows: module.shots(experiment, rows) for rows in (0, 5)}
+    assert [one.name for one in curves[0]] == [one.name for one in curves[5]]
+    for few, many in zip(curves[0], curves[5], strict=True):
+        assert own(few, many) == {"--data.recipe.shots=0"} and own(many, few) == {"--data.recipe.shots=5"}
+        assert {"--data.recipe.split=item_cold", "--data.recipe.reserve=10"} <= set(few.options)
+        assert few.trained == few.name.startswith(("adaptive", "fusion"))
 
 
 def test_verdicts_say_what_is_compared(module: ModuleType) -> None:

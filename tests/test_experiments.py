@@ -18,13 +18,16 @@ from tests.conftest import REPOSITORY, Recsys
 from tests.worlds import blocks
 
 EXPERIMENTS = REPOSITORY / "experiments"
-FILES = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.name != "data.yaml")
+FOLDERS = sorted(path.parent for path in EXPERIMENTS.glob("*/data.yaml"))
+FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.yaml") if path.name != "data.yaml")
 FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", "gini", "novelty", "popularity_lift")
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--model.recommender.dim", "8"]
 GENRES = ["Action", "Comedy", "Drama"]
 EVERYWHERE = {"data", "popularity", "ease", "mf", "lightgcn", "gat", "genre_gat"}
 WITH_TEXTS = {"ml-100k-text": "graph", "ml-100k-minilm": "text", "movietweetings-text": "graph"}
 """Folders of other preparations of a data set, whose models read texts; and one of these models beside the hybrid."""
+WITH_TOWERS = {"movietweetings-time", "amazon-books-2023"}
+"""Folders that are there for two towers."""
 
 Rows = list[tuple[int, int, int, int]]
 
@@ -79,10 +82,19 @@ def gowalla(root: Path) -> None:
 def goodbooks(root: Path) -> None:
     write(root / "goodbooks" / "ratings.csv", ["user_id,book_id,rating", *(f"{u},{i},{r}" for u, i, r, _ in rows())])
     head = "book_id,authors,original_publication_year,title,language_code"
-    books = [f'{n},"Homer, Nobody",-750.0,"Iliad, {n}",eng' for n in range(1, 41)]
+    facts = [(n, f"Homer, Poet {n % 5}", n % 9 - 750, ("eng", "gre")[n % 2]) for n in range(1, 41)]
+    books = [f'{n},"{authors}",{year}.0,"Iliad, {n}",{language}' for n, authors, year, language in facts]
     write(root / "goodbooks" / "books.csv", [head, *books])
     genres = [f'{n},{n},"{GENRES[n % 3].lower()},classics"' for n in range(1, 41)]
     write(root / "goodbooks" / "book_genres.csv", ["book_id,goodreads_book_id,genres", *genres])
+
+
+def amazon_books(root: Path) -> None:
+    (root / "amazon-books-2023").mkdir()
+    pd.DataFrame(
+        [(f"u{user}", f"00{item}", float(rating), 1000 * time) for user, item, rating, time in rows()],
+        columns=["user_id", "parent_asin", "rating", "timestamp"],
+    ).to_parquet(root / "amazon-books-2023" / "books_5core_1M.parquet")
 
 
 def hetrec_lastfm(root: Path) -> None:
@@ -105,6 +117,7 @@ SMALL_DATA: dict[str, Callable[[Path], None]] = {
     "gowalla": gowalla,
     "goodbooks": goodbooks,
     "hetrec-lastfm": hetrec_lastfm,
+    "amazon-books-2023": amazon_books,
 }
 
 
@@ -163,7 +176,7 @@ def test_it_runs_as_it_lies_there(
     recipe = yaml.safe_load((config.parent / "data.yaml").read_text())["init_args"]["recipe"]
     assert metrics["split"].startswith(f"{recipe['split']}, val {recipe['val']:g}")
 
-    if config.stem in ("ease", "lightgcn", "genre_gat", "hybrid"):
+    if config.stem in ("ease", "lightgcn", "genre_gat", "hybrid", "two_tower"):
         predicted = recsys("predict", "--config", config, *options, *checkpoint)
         assert predicted.status == 0, predicted.err
         lists = pd.read_parquet(predicted.last_line)
@@ -195,10 +208,13 @@ def the_user_is_told_what_was_predicted_and_why(recsys: Recsys, asked: list[obje
 
 
 def test_every_data_set_has_its_experiments() -> None:
-    folders = {path.parent for path in EXPERIMENTS.glob("*/*.yaml")}
-    assert {folder.name for folder in folders} == {*SMALL_DATA, *WITH_TEXTS, "movietweetings"}
-    for folder in folders:
-        wanted = {"data", "hybrid", WITH_TEXTS[folder.name]} if folder.name in WITH_TEXTS else EVERYWHERE
+    assert {folder.name for folder in FOLDERS} == {*SMALL_DATA, *WITH_TEXTS, *WITH_TOWERS, "movietweetings"}
+    for folder in FOLDERS:
+        wanted = EVERYWHERE
+        if folder.name in WITH_TEXTS:
+            wanted = {"data", "hybrid", WITH_TEXTS[folder.name]}
+        elif folder.name in WITH_TOWERS:
+            wanted = {"data", "popularity", "itemknn", "lightgcn", "two_tower"}
         assert {path.stem for path in folder.glob("*.yaml")} >= wanted
 
 

@@ -38,6 +38,7 @@ from recsys_lightning.schema import SPLITS, Schema
 from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import Memory, random_interactions
 from tests.tasks.test_base import trainer
+from tests.worlds import MemorySource
 
 MODELS: dict[str, Callable[[Schema], Recommender]] = {
     "Popularity": PopularityModel,
@@ -458,3 +459,40 @@ def test_g15_another_seed_gives_others(tmp_path: Path, name: str, monkeypatch: p
     monkeypatch.setenv("PL_GLOBAL_SEED", "1")
     second = run(tmp_path / "second", MODELS[name], table())
     assert first.results["test/recall_10"] != second.results["test/recall_10"]
+
+
+# New users: what is given of them is what they are scored by
+
+
+def new_users(shots: int) -> InteractionsDataModule:
+    """Users and items of three groups, a tenth of the users new and five rows of each kept from the test."""
+    recipe = Recipe(split="user_cold", val=0.1, test=0.2, shots=shots, reserve=5)
+    return InteractionsDataModule(MemorySource(num_users=200, num_items=60), recipe, batch_size=256)
+
+
+@pytest.mark.parametrize("name", ["ItemKNN", "EASE"])
+def test_new_users_are_found_out_by_what_is_given_and_by_nothing_else(tmp_path: Path, name: str) -> None:
+    found = {shots: run(tmp_path, MODELS[name], new_users(shots)).results for shots in (0, 5)}
+    data = new_users(0)
+    candidates = data.schema.num_items
+    assert found[0]["test/users"] == found[5]["test/users"] == 40 == found[0]["test/constant_rows"]
+    assert found[5]["test/constant_rows"] == 0
+    # 40 lists of the same ten items at random: recall .17 with a deviation of some .06 over the choice of the ten
+    assert found[0]["test/recall_10"] == pytest.approx(10 / candidates, abs=0.12)
+    # who knows the group has ten of the twenty items in question, less what is given
+    assert found[5]["test/recall_10"] > 2 * 10 / candidates
+
+
+@every_model
+@pytest.mark.parametrize("shots", [0, 3])
+def test_every_model_is_trained_beside_new_users(
+    tmp_path: Path, model: Callable[[Schema], Recommender], shots: int
+) -> None:
+    results = run(tmp_path, model, new_users(shots)).results
+    assert results["test/users"] == 40 and 0 <= results["test/ndcg_10"] <= 1
+
+
+@pytest.mark.parametrize("name", ["MF", "LightGCN", "GenreGAT", "HybridRecommender"])
+def test_g5_what_is_given_changes_nothing_in_training(tmp_path: Path, name: str) -> None:
+    trained = [run(tmp_path, MODELS[name], new_users(shots)).recommender.state_dict() for shots in (0, 5)]
+    assert all(torch.equal(trained[0][key], trained[1][key]) for key in trained[0])

@@ -157,7 +157,7 @@ def popularity(measuring: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
     """Popularity, tested on cold items; ratings below 5 are no positives."""
     monkeypatch.setattr("sys.argv", ["ablation.py"])
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    cold = ("--data.recipe.split=cold_items", "--data.recipe.val=0.1", "--data.recipe.test=0.1")
+    cold = ("--data.recipe.split=item_cold", "--data.recipe.val=0.1", "--data.recipe.test=0.1")
     data = (f"--data={SAMPLE / 'data.yaml'}", "--data.recipe.limit_users=60", "--data.recipe.positive=5", *cold)
     model = ("--model=Ranking", "--model.recommender=Popularity", f"--trainer.default_root_dir={tmp_path}")
     cli: RecsysCLI = measuring.make_cli(["test", *data, *model, *measuring.QUIET], run=True)
@@ -192,6 +192,8 @@ def test_a_model_that_tells_nothing_of_cold_items_has_the_figures_of_chance(
 
 
 class Gated(torch.nn.Module):
+    reads_text = True
+
     def gates(self, views: Views) -> dict[str, Tensor]:
         assert not self.training and not torch.is_grad_enabled()
         return {"review": torch.tensor([1.0, 0.25, 0.5, 0.0]), "item": torch.arange(4) / 4, "user": torch.ones(2)}

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import SPLITS, TEST, TRAIN, VAL, Schema
+from recsys_lightning.schema import GIVEN, SPLITS, TEST, TRAIN, VAL, Schema
 from tests.tasks.test_base import data
 
 
 def test_the_splits_stand_in_the_order_of_time() -> None:
-    assert SPLITS == (TRAIN, VAL, TEST) == ("train", "val", "test")
+    assert SPLITS == (TRAIN, VAL, TEST, GIVEN) == ("train", "val", "test", "given")
 
 
 def test_sizes_are_those_of_users_and_items() -> None:

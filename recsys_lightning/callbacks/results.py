@@ -1,23 +1,32 @@
-"""What a test run leaves in its folder: metrics.json, per_user.parquet and report.md."""
+"""What a test run leaves in its folder: metrics.json, facts.json, per_user.parquet and report.md."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import platform
 import time
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import lightning
 import pandas as pd
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from recsys_lightning import __version__
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.data.audit import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
+from recsys_lightning.errors import InputError
 from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
+from recsys_lightning.reports.run.facts import facts_of
+from recsys_lightning.reports.run.page import write_pages
 from recsys_lightning.schema import TEST
 from recsys_lightning.tasks.ranking import Ranking
 
@@ -25,8 +34,10 @@ from recsys_lightning.tasks.ranking import Ranking
 class WriteResults(Callback):
     """Writes the results of a ranking test, and prints them beside the floors where those are known.
 
-    `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `per_user.parquet` holds a
-    row for each user, by raw id, with the values whose means the metrics are. `report.md` is for people.
+    `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `facts.json` holds what else
+    `recsys report` needs: floors, steps of the data, versions. `per_user.parquet` holds a row for each user, by raw
+    id, with the values whose means the metrics are. `report.md` is for people; it has what other callbacks that come
+    before this one wrote, such as diagnostics.json.
     """
 
     def __init__(self) -> None:
@@ -83,11 +94,31 @@ class WriteResults(Callback):
         values = {name: value.cpu().numpy() for name, value in pl_module.per_user.values.items()}
         users = data.prepared.interactions.user_ids.to_pandas().iloc[pl_module.per_user.user.cpu().numpy()]
         pd.DataFrame({"user_id": users.to_numpy(), **values}).to_parquet(folder / "per_user.parquet", index=False)
-        (folder / "report.md").write_text(report.markdown(), encoding="utf-8")
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
+        write_json(folder / "facts.json", {**facts_of(report), **_circumstances(pl_module)})
         write_json(folder / "metrics.json", {**figures, **facts})
         if trainer.ckpt_path:
             _remember_steps(trainer.ckpt_path, pl_module.steps_of_tests)
+        try:
+            write_pages(folder, html=False)
+        except InputError as error:  # the figures are safe: what lies beside them must not fail the test
+            warnings.warn(f"There is no report.md: {error}", stacklevel=2)
+
+
+def _circumstances(task: Ranking) -> dict[str, Any]:
+    """When, on what and with what a test was run."""
+    on_gpu = task.device.type == "cuda"
+    return {
+        "tested": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "device": torch.cuda.get_device_name(task.device) if on_gpu else task.device.type,
+        "parameters": sum(parameter.numel() for parameter in task.recommender.parameters()),
+        "versions": {
+            "recsys_lightning": __version__,
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "python": platform.python_version(),
+        },
+    }
 
 
 def _steps_file(checkpoint: object) -> Path:

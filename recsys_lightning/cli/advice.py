@@ -13,7 +13,7 @@ from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain.advisor import Advisor, require_explainable
 from recsys_lightning.explain.catalogue import Catalogue
-from recsys_lightning.schema import TRAIN, VAL
+from recsys_lightning.schema import GIVEN, TRAIN, VAL
 from recsys_lightning.tasks.ranking import Ranking
 
 
@@ -78,10 +78,11 @@ def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommen
             f"recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt --user ID."
         )
     device = cli.trainer.strategy.root_device
-    views = data.views.to(device)
+    fitting = data.fitting_views.to(device)
+    views = fitting if data.views is data.fitting_views else data.views.to(device)
     model = task.recommender.to(device)
-    model.fit(views)
-    seen = CSR(*(tensor.to(device) for tensor in data.prepared.known(TRAIN, VAL)))
+    model.fit(fitting)
+    seen = CSR(*(tensor.to(device) for tensor in data.prepared.known(TRAIN, VAL, GIVEN)))
     return Asked(Advisor(model, views, catalogue(data), seen), data)
 
 

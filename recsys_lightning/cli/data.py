@@ -20,8 +20,8 @@ recsys data: the raw data sets
   recsys data list               the data sets that are known by name, and which of them are here
   recsys data describe NAME      what is in one, its licence, where to get it
   recsys data download NAME      fetch it from its publisher, check it, and unpack it
-  recsys data prepare --config F read, filter, split, make graph and text vectors, and keep them for training;
-                                 or --data NAME with its options
+  recsys data prepare --config F read, filter, split, make graph, features and text vectors, and keep them for
+                                 training; or --data NAME with its options
   recsys data audit --config F   duplicates, twins, leaks and cold users in the split of an experiment;
                                  likewise
 
@@ -70,7 +70,7 @@ def _prepare(rest: list[str]) -> None:
 
     data = _datamodule(rest, "prepare", "which data")
     data.prepare_data()
-    print(describe_prepared(data.prepared, data.typed_graph, data.item_text))
+    print(describe_prepared(data.prepared, data.typed_graph, data.item_text, data.item_features))
     print(f"\nThis is kept in {cache_folder()}, and training starts from there.")
 
 

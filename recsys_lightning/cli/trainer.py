@@ -24,11 +24,13 @@ from lightning.pytorch.utilities import rank_zero_only
 # what is imported here is known on the command line by its short name
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, BestAndLast, usable_checkpoint
 from recsys_lightning.callbacks.config import SaveConfig
+from recsys_lightning.callbacks.diagnostics import Diagnostics  # noqa: F401
 from recsys_lightning.callbacks.finite import StopOnNonFinite
 from recsys_lightning.callbacks.recommendations import WriteRecommendations
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.cli import show_warning
+from recsys_lightning.cli.combinations import refuse_combinations
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
@@ -41,7 +43,7 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --ckpt_path FILE          the checkpoint to {ckpt}
   --data NAME               the data set; --data.help NAME lists its options
   --data.root FOLDER        where raw data lie, instead of data/ or RECSYS_DATA
-  --data.recipe.split NAME  global_time, leave_last_out, random, official or cold_items
+  --data.recipe.split NAME  global_time, leave_last_out, random, official, item_cold, user_cold
   --data.graph.attributes   node types of the graph, e.g. [genre]; [] for none, unset for the data set's own
   --data.text.columns       item columns whose words become vectors, e.g. [title,overview]
   --model Ranking           the task; --model.help Ranking lists its options
@@ -87,7 +89,8 @@ class RecsysCLI(LightningCLI):
             config["ckpt_path"] = str(usable_checkpoint(Path(path)))
 
     def before_instantiate_classes(self) -> None:
-        """Keep what loggers write below the root folder, and W&B from asking for a key."""
+        """Refuse what excludes one another; keep loggers below the root folder, and W&B from asking for a key."""
+        refuse_combinations(self._get(self.config, "model"))
         config = self._get(self.config, "trainer")
         loggers = config.logger if isinstance(config.logger, list) else [config.logger]
         for logger in loggers:
@@ -171,17 +174,18 @@ def run(words: list[str]) -> None:
     try:
         make_cli([verb, *("--help" if option == "--help-all" else option for option in options)], run=True)
     except BaseException:
-        _discard(RecsysCLI.claimed)
+        discard(RecsysCLI.claimed)
         raise
 
 
-def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
+def make_cli(arguments: list[str], run: bool, kind: type[RecsysCLI] = RecsysCLI, **options: Any) -> RecsysCLI:
     """Parse a command line with our defaults.
 
     Args:
         arguments: with the verb first where it is run.
         run: whether to run it, or only to make trainer, model and data.
-        options: of RecsysCLI.
+        kind: of RecsysCLI.
+        options: of it.
     """
     import recsys_lightning.datamodules.datasets
     import recsys_lightning.models
@@ -189,7 +193,7 @@ def make_cli(arguments: list[str], run: bool, **options: Any) -> RecsysCLI:
 
     _quiet()
     verbs, exact = RecsysCLI.subcommands(), {"allow_abbrev": False, "exit_on_error": False}
-    return RecsysCLI(
+    return kind(
         Task,
         InteractionsDataModule,
         save_config_callback=SaveConfig,
@@ -264,7 +268,7 @@ def _claim(folder: Path) -> str | None:
 
 
 @rank_zero_only
-def _discard(folder: Path | None) -> None:
+def discard(folder: Path | None) -> None:
     """Remove the folder of a run that ended before it left anything but its configuration."""
     if folder is not None and folder.is_dir():
         left = {path.name for path in folder.rglob("*") if path.is_file()}

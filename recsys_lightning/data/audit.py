@@ -14,7 +14,7 @@ from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.prepared import Prepared
 from recsys_lightning.data.rows import count
 from recsys_lightning.data.twins import same_audience, same_title
-from recsys_lightning.schema import ITEM_ID, SPLITS, TEST, TITLE, TRAIN, USER_ID
+from recsys_lightning.schema import GIVEN, ITEM_ID, SPLITS, TEST, TITLE, TRAIN, USER_ID
 
 _EXAMPLES = 5
 
@@ -42,7 +42,7 @@ class Future(NamedTuple):
 
     Attributes:
         tests: number of test rows.
-        history: share of the test rows that are older than at least one train row of the same user.
+        history: share of the test rows that are older than at least one train or given row of the same user.
         items: mean, over the test rows, of the share of all items whose first row in any split is newer than the
             test row: items that did not exist then, and can be ranked all the same.
     """
@@ -57,9 +57,9 @@ def future(interactions: Interactions) -> Future | None:
     time, part = interactions.timestamp, interactions.split
     if time is None or part is None or not (part == SPLITS.index(TEST)).any():
         return None
-    train, test = (part == SPLITS.index(name) for name in (TRAIN, TEST))
-    newest = np.full(interactions.num_users, np.iinfo(np.int64).min)
-    np.maximum.at(newest, interactions.user[train], time[train])
+    train, test, given = (part == SPLITS.index(name) for name in (TRAIN, TEST, GIVEN))
+    seen, newest = train | given, np.full(interactions.num_users, np.iinfo(np.int64).min)
+    np.maximum.at(newest, interactions.user[seen], time[seen])
     first = np.full(interactions.num_items, np.iinfo(np.int64).max)
     np.minimum.at(first, interactions.item, time)
     existing = np.searchsorted(np.sort(first), time[test], side="right")
@@ -145,11 +145,14 @@ def _future(rows: Interactions) -> list[Finding]:
 
 def _cold(codes: NDArray[np.int32], part: NDArray[np.int8], ids: pd.Series, what: str) -> list[Finding]:
     in_train = count(codes[part == SPLITS.index(TRAIN)], len(ids)) > 0
-    in_held_out = count(codes[part != SPLITS.index(TRAIN)], len(ids)) > 0
+    given = part == SPLITS.index(GIVEN)
+    in_held_out = count(codes[(part != SPLITS.index(TRAIN)) & ~given], len(ids)) > 0
     cold = np.flatnonzero(in_held_out & ~in_train)
     if not len(cold):
         return []
     message = f"{len(cold):,} {what}s have held-out rows and no train rows"
+    if known := int((count(codes[given], len(ids))[cold] > 0).sum()):
+        message += f", {known:,} of them with given rows"
     return [Finding(f"cold_{what}s", len(cold), message, tuple(ids[cold[:_EXAMPLES]]))]
 
 

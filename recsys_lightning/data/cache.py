@@ -95,7 +95,7 @@ def key(source: Source, recipe: Recipe) -> str:
         "format": FORMAT,
         "version": __version__,
         "code": [_code(), _source_code(type(source))],
-        "source": [source.name, source.item_type, source.attributes, source.on_request],
+        "source": [source.name, source.item_type, source.attributes, source.on_request, source.later],
         "options": source.options(),
         "recipe": recipe.to_dict(),
         "files": [(path.name, file_digest(path)) for path in source.files()],
@@ -157,6 +157,7 @@ def load(folder: Path) -> Prepared:
         fingerprint=manifest["fingerprint"],
         on_request=tuple(manifest["on_request"]),
         positive=manifest["positive"],
+        later=tuple(manifest["later"]),
     )
 
 
@@ -194,6 +195,7 @@ def _write(prepared: Prepared, folder: Path, origin: dict[str, Any]) -> None:
         "item_type": prepared.item_type,
         "attributes": prepared.attributes,
         "on_request": prepared.on_request,
+        "later": prepared.later,
         "split": prepared.split,
         "positive": prepared.positive,
         "fingerprint": prepared.fingerprint,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _LABEL = 100, 16
 _BAR = 30
+LATER = " (later)"
 
 
 def describe(source: Source) -> str:
@@ -143,12 +144,13 @@ def attributes(title: str, table: pd.DataFrame, of: Source | Prepared) -> list[s
     Args:
         title: of the table.
         table: a row an item or user.
-        of: says which columns become nodes.
+        of: says which columns become nodes, and which were gathered after the interactions.
     """
     labels = []
     for name in map(str, table):
         kind = of.attributes.get(name)
         labels.append(f"  {name}" + (f" -> {kind}" if kind else "") + (" if asked" if kind in of.on_request else ""))
+        labels[-1] += LATER if name in of.later else ""
     width = max(_LABEL + 12, *map(len, labels))
     lines = [f"{title + ' table':<{width}}{'known of':>10}{'distinct':>10}  examples"]
     for label, (_, values) in zip(labels, table.items(), strict=True):
@@ -163,6 +165,8 @@ def attributes(title: str, table: pd.DataFrame, of: Source | Prepared) -> list[s
         shown = " ".join(shown[: 2 * _WIDTH].split())  # texts may have lines
         line = f"{label:<{width}}{share:>10}{flat.nunique():>10,}  {shown}"
         lines.append(line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "...")
+    if any(label.endswith(LATER) for label in labels):
+        lines.append(f" {LATER}: gathered after the interactions; models that read it are told of the future")
     return lines
 
 

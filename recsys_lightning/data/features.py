@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,47 @@ from recsys_lightning.data.reading.checks import require_numbers
 from recsys_lightning.data.vector_file import read_vectors
 from recsys_lightning.errors import InputError
 from recsys_lightning.schema import ITEM_ID
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a column of numbers becomes z-scores.
+
+    Attributes:
+        mean: over the items of train of which the number is known.
+        deviation: standard deviation over the same.
+        gaps: whether the number of an item of train is unknown; a column of its own then says of which items it is.
+    """
+
+    mean: float
+    deviation: float
+    gaps: bool
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], known: NDArray[np.bool_], name: str, option: str) -> Scale:
+        """The scale of a column.
+
+        Args:
+            values: (I,), NaN where unknown.
+            known: (I,) items of train.
+            name: of the column, for messages.
+            option: that names it, likewise.
+
+        Raises:
+            InputError: the column says nothing of the items of train.
+        """
+        seen = values[known & ~np.isnan(values)]
+        # np.ptp, as the deviation of equal numbers need not be exactly 0
+        if not len(seen) or np.ptp(seen) == 0 or seen.std() == 0:
+            what = f"is {seen[0]:g} for every item" if len(seen) else "is unknown for all items"
+            raise InputError(f"{option} names {name}, which {what} of train: it tells nothing. Leave it out.")
+        return cls(float(seen.mean()), float(seen.std()), len(seen) < int(known.sum()))
+
+    def columns(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """The z-scores, 0 where unknown, and with gaps a column that is 1 where unknown, else 0."""
+        missing = np.isnan(values)
+        scores = np.where(missing, 0.0, (values - self.mean) / self.deviation)
+        return [scores, missing.astype(np.float64)] if self.gaps else [scores]
 
 
 def numbers(items: pd.DataFrame, names: Sequence[str], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -32,17 +74,7 @@ def numbers(items: pd.DataFrame, names: Sequence[str], known: NDArray[np.bool_])
     columns: list[NDArray[np.float64]] = []
     for name in names:
         values = require_numbers(items, name, "data.graph.features")
-        missing = np.isnan(values)
-        seen = values[known & ~missing]
-        # np.ptp, as the deviation of equal numbers need not be exactly 0
-        if not len(seen) or np.ptp(seen) == 0:
-            what = f"is {seen[0]:g} for every item" if len(seen) else "is unknown for all items"
-            raise InputError(
-                f"data.graph.features names {name}, which {what} of train: it tells nothing. Leave it out."
-            )
-        columns.append(np.where(missing, 0.0, (values - seen.mean()) / seen.std()))
-        if missing[known].any():
-            columns.append(missing.astype(np.float64))
+        columns += Scale.fit(values, known, name, "data.graph.features").columns(values)
     return np.stack(columns, axis=1).astype(np.float32)
 
 

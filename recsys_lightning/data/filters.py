@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys_lightning.data.recipe import Recipe
@@ -38,15 +41,22 @@ def step(name: str, rows: Rows, note: str = "") -> Step:
     return Step(name, len(rows), distinct(rows.user), distinct(rows.item), note)
 
 
-def apply_filters(rows: Rows, recipe: Recipe) -> list[Step]:
+def apply_filters(rows: Rows, recipe: Recipe, described: pd.Index | None = None) -> list[Step]:
     """Filter in place, in the order of the recipe.
 
+    Args:
+        rows: sorted.
+        recipe: which filters, and how.
+        described: ids of the items that the table of items describes; None or empty where there is no such table.
+
     Raises:
-        InputError: nothing is left; or there are duplicates and the recipe refuses them.
+        InputError: nothing is left; or the recipe refuses duplicates, or asks for what the data do not have.
     """
     steps = [step("read", rows)]
     if dropped := drop_duplicates(rows, recipe.duplicates):
         steps.append(step("duplicates", rows, f"{dropped:,} repeated pairs dropped, kept the {recipe.duplicates}"))
+    if recipe.orphans == "drop":
+        steps.append(step("orphans", rows, drop_orphans(rows, described)))
     if recipe.min_rating is not None:
         drop_low_ratings(rows, recipe.min_rating)
         steps.append(step("min_rating", rows, f"ratings of {recipe.min_rating:g} and more"))
@@ -105,6 +115,31 @@ def _surplus(rows: Rows, position: NDArray[np.int32], same: NDArray[np.bool_], p
     chosen = np.concatenate([edge, [True]]) if policy == "last" else np.concatenate([[True], edge])
     surplus: NDArray[np.int64] = among[by_pair[~chosen]]
     return surplus
+
+
+def drop_orphans(rows: Rows, described: pd.Index | None) -> str:
+    """Drop rows of items that have no description, in place; says how many of how many items.
+
+    Raises:
+        InputError: no item is described.
+    """
+    if described is None or not len(described):
+        raise InputError(
+            "orphans: drop was given, but this data set has no table of items, so nothing tells which items lack a "
+            "description. Name the table in the option items of the data set where there is one, or leave orphans out."
+        )
+    ids = pa.array(described.astype(str), pa.string())
+    known = pc.is_in(rows.item_ids, value_set=ids).to_numpy(zero_copy_only=False)
+    mask = gather(known, rows.item)
+    orphans = rows.item[~mask]
+    if len(rows) and not mask.any():
+        raise InputError(
+            f"orphans: drop leaves nothing: none of the {distinct(orphans):,} items of {len(rows):,} rows is in the "
+            f"table of items, which describes {len(described):,}. Ids begin with {rows.item_ids[0].as_py()!r} in the "
+            f"rows and with {ids[0].as_py()!r} in the table: look whether they are ids of the same kind."
+        )
+    rows.keep(mask)
+    return f"{len(orphans):,} rows of {distinct(orphans):,} items that the table of items lacks dropped"
 
 
 def drop_low_ratings(rows: Rows, least: float) -> None:

@@ -17,10 +17,10 @@ from recsys_lightning.data.filters import Step, apply_filters, sizes, step
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.prepared import Prepared, fingerprint
 from recsys_lightning.data.recipe import Recipe
-from recsys_lightning.data.rows import Rows, count, distinct, gather, item_noise, noise
+from recsys_lightning.data.rows import Codes, Rows, count, distinct, gather, item_noise, noise, user_noise
 from recsys_lightning.data.sources.base import Source
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import ITEM_ID, SPLITS, TITLE, TRAIN, USER_ID
+from recsys_lightning.schema import GIVEN, ITEM_ID, SPLITS, TITLE, TRAIN, USER_ID
 
 __all__ = ["Prepared", "Recipe", "Step", "cache_folder", "prepare"]
 
@@ -47,9 +47,11 @@ def build(source: Source, recipe: Recipe) -> Prepared:
     del raw  # `rows` now owns the columns and frees them one by one
     pa.default_memory_pool().release_unused()  # what reading needed
     rows.sort()
-    steps = apply_filters(rows, recipe)
+    steps = apply_filters(rows, recipe, items.index)
     rows.columns["split"] = label(rows, recipe)
     steps += drop_unusable(rows, recipe)
+    steps += take_shots(rows, recipe)
+    steps += parts(rows, recipe)
     interactions = index(rows)
     del rows
     return Prepared(
@@ -64,6 +66,7 @@ def build(source: Source, recipe: Recipe) -> Prepared:
         fingerprint=fingerprint(interactions, recipe.positive),
         on_request=source.on_request,
         positive=recipe.positive,
+        later=tuple(name for name in source.later if name in items),
     )
 
 
@@ -75,18 +78,21 @@ def label(rows: Rows, recipe: Recipe) -> NDArray[np.int8]:
         return splits.leave_last_out(rows.user, rows.time, recipe.val, recipe.test)
     if recipe.split == "random":
         return splits.random(rows.user, noise(rows, recipe.seed), recipe.val, recipe.test)
-    if recipe.split == "cold_items":
-        return splits.cold_items(rows.item, item_noise(rows, recipe.seed), recipe.val, recipe.test)
+    if recipe.split in ("item_cold", "user_cold"):
+        codes, what = _held_out(rows, recipe)
+        numbers = item_noise(rows, recipe.seed) if what == "items" else user_noise(rows, recipe.seed)
+        able, what = _able(rows, recipe, codes, len(numbers)), _long_enough(what, recipe)
+        return splits.cold(codes, numbers, recipe.val, recipe.test, able, what)
     return splits.official(rows.user, rows.columns.get("split"), noise(rows, recipe.seed), recipe.val)
 
 
 def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
     """Drop rows of users without train positives, and held-out rows of items without train rows; in place.
 
-    The recipe may keep the latter.
+    Users who are held out as a whole stay; the recipe may keep the items.
 
     Returns:
-        a step for each rule, and one for each split with what it holds.
+        a step for each rule.
 
     Raises:
         InputError: nothing is left in train.
@@ -101,6 +107,8 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
             train &= _positive(rows, recipe)
         known = count(codes[train], int(codes.max(initial=0)) + 1) > 0
         mask = gather(known, codes)
+        if column == "user" and recipe.split == "user_cold":
+            mask |= rows.columns["split"] != SPLITS.index(TRAIN)
         lost = int((~mask).sum())
         keeps = column == "item" and recipe.keeps_unseen_items
         if not keeps:
@@ -108,18 +116,82 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
         if lost:
             of = f"{lost:,} rows of {distinct(codes[~mask]):,} {column}s"
             steps.append(step(name, rows, f"{of} {'kept' if keeps else 'dropped'}"))
-    part = rows.columns["split"]
-    if not (part == SPLITS.index(TRAIN)).any():
+    if not (rows.columns["split"] == SPLITS.index(TRAIN)).any():
         advice = "Hold out less." if recipe.positive is None else "Lower data.recipe.positive, or hold out less."
         raise InputError(f"The split {recipe.split_name} leaves no {positive}.\n{sizes(steps)}\n{advice}")
+    return steps
+
+
+def take_shots(rows: Rows, recipe: Recipe) -> list[Step]:
+    """Move the first rows of held-out items to train, and let those of held-out users be given; in place.
+
+    Rows that are reserved beyond these are dropped, and whoever then has no positive to find is dropped whole. This
+    comes after `drop_unusable`, so that what is tested does not depend on how many rows train is given.
+
+    Returns:
+        a step for what was moved, and one for what was dropped.
+    """
+    if not recipe.depth:
+        return []
+    part, (codes, what) = rows.columns["split"].copy(), _held_out(rows, recipe)
+    held = np.flatnonzero(part != SPLITS.index(TRAIN))
+    code, positive = codes[held], _positive(rows, recipe)[held]
+    time = rows.time if what == "users" else rows.columns.get("timestamp")  # an order is of the rows of one user
+    key: NDArray[Any] = noise(rows, recipe.seed)[held] if time is None else time[held]
+    before = splits.positives_before(code, key, positive)
+    shot, rest = before < recipe.shots, before >= recipe.depth
+    tested = gather(count(code[rest & positive], int(codes.max(initial=0)) + 1) > 0, code)
+    shot &= tested
+    part[held[shot]] = SPLITS.index(TRAIN if what == "items" else GIVEN)
+    keep = np.ones(len(rows), np.bool_)
+    keep[held[~(shot | rest & tested)]] = False
+    dropped = f"{int((~keep).sum()):,} rows of {distinct(codes[~keep]):,} held-out {what} dropped"
+    steps = []
+    if recipe.shots:
+        which = f"{recipe.shots} random ones" if time is None else f"the first {recipe.shots}"
+        low = "" if recipe.positive is None else " and the lower ratings before them"
+        of = f"{which} of each of {distinct(code[shot]):,} held-out {what}{low}"
+        place = "go to train" if what == "items" else "are given"
+        steps.append(step("shots", rows, f"{int(shot.sum()):,} rows, {of}, {place}"))
+    rows.columns["split"] = part
+    rows.keep(keep)
+    if not keep.all():
+        steps.append(step("reserve", rows, f"{dropped}: neither shots nor tested"))
+    return steps
+
+
+def parts(rows: Rows, recipe: Recipe) -> list[Step]:
+    """A step for each split, with what it holds."""
+    steps, part = [], rows.columns["split"]
     for code, name in enumerate(SPLITS):
         user, item = rows.user[part == code], rows.item[part == code]
+        if name == GIVEN and not len(user):
+            continue
         notes = [_whole_users(rows)] if name == TRAIN and recipe.split in ("leave_last_out", "random") else []
         if recipe.positive is not None:
             count_of = int((_positive(rows, recipe) & (part == code)).sum())
             notes.append(f"{count_of:,} of the rows are rated {recipe.positive:g} or higher")
         steps.append(Step(name, len(user), distinct(user), distinct(item), "; ".join(filter(None, notes))))
     return steps
+
+
+def _held_out(rows: Rows, recipe: Recipe) -> tuple[Codes, str]:
+    """(N,) items or users, whichever are held out as a whole, and what they are."""
+    return (rows.item, "items") if recipe.split == "item_cold" else (rows.user, "users")
+
+
+def _able(rows: Rows, recipe: Recipe, codes: Codes, size: int) -> NDArray[np.bool_]:
+    """(size,) which items or users have more positives than are never tested."""
+    if not recipe.depth or recipe.positive is None:
+        return count(codes, size) > recipe.depth
+    return count(codes[_positive(rows, recipe)], size) > recipe.depth
+
+
+def _long_enough(what: str, recipe: Recipe) -> str:
+    """Those that can be held out, in words."""
+    if not recipe.depth:
+        return what
+    return f"{what} with more than {recipe.depth} {'rows' if recipe.positive is None else 'positives'}"
 
 
 def _positive(rows: Rows, recipe: Recipe) -> NDArray[np.bool_]:
@@ -189,8 +261,9 @@ def _order(
 
 
 def _descends(user: NDArray[np.int32], item: NDArray[np.int32]) -> bool:
-    """Whether rows are out of order: so only if items unseen in train are kept."""
-    return bool(((user[1:] == user[:-1]) & (item[1:] < item[:-1])).any())
+    """Whether rows are out of order: so only if items or users unseen in train are kept."""
+    later = (user[1:] > user[:-1]) | ((user[1:] == user[:-1]) & (item[1:] >= item[:-1]))
+    return not bool(later.all())
 
 
 def _whole_users(rows: Rows) -> str:

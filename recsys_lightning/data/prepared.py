@@ -49,6 +49,7 @@ class Prepared:
         fingerprint: sha256 over ids, pairs, splits, ratings and times.
         on_request: node types that are no part of a graph unless asked for.
         positive: rows rated lower are no positives; None where all rows are.
+        later: item columns that were gathered after the interactions.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Prepared:
     fingerprint: str
     on_request: tuple[str, ...] = ()
     positive: float | None = None
+    later: tuple[str, ...] = ()
 
     @property
     def num_users(self) -> int:

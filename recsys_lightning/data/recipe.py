@@ -15,6 +15,7 @@ class Recipe:
     Attributes:
         duplicates: which row of a repeated (user, item) pair stays: the last or first by time, or by place in the file
             where there is no time (rows of equal time: the higher rating counts as later); `error` refuses them.
+        orphans: rows of items that the table of items lacks are kept, or dropped.
         min_rating: lower ratings are dropped.
         positive: rows rated lower are kept, but are no positives: histories tell of them, and they are neither
             recommended, held to be found, nor drawn as negatives (but by InBatch, which takes what others like).
@@ -26,15 +27,23 @@ class Recipe:
         item_core: keep items with at least so many rows. Cores are fitted on all rows, before the split.
         split: `global_time` cuts at points in time; `leave_last_out` holds out each user's last rows; `random` holds
             out random rows of each user; `official` takes the publisher's split and cuts val out of its train part;
-            `cold_items` holds out all rows of random items, so that train has none of them.
+            `item_cold` holds out random items with all their rows, `user_cold` random users.
         val: what goes to val: a share below 1, or a number of rows (of each user; of all for global_time), for
-            cold_items of items. 0 for none.
+            item_cold of items, for user_cold of users. 0 for none.
         test: what goes to test, likewise; without meaning for an official split.
-        unseen_items: val and test rows of items that train lacks are dropped, or kept; the split cold_items keeps them.
+        shots: for item_cold, so many first rows of each held-out item go to train all the same. For user_cold, so many
+            first rows of each held-out user are given: models see them when they score the user, and are never trained
+            on them. First by time; of a user by order where there is no clock; else at random. With `positive` only
+            positives are counted, and rows rated lower go along with those before which they come.
+        reserve: so many first rows of each held-out item or user, counted likewise, are never val or test, whatever
+            `shots` is: those that shots leaves are dropped. The same rows are tested for any shots up to it. Who has
+            no more positives than `shots` and `reserve` is not held out.
+        unseen_items: val, test and given rows of items that train lacks are dropped, or kept; item_cold keeps them.
         seed: of random choices.
     """
 
     duplicates: Literal["last", "first", "error"] = "last"
+    orphans: Literal["keep", "drop"] = "keep"
     min_rating: float | None = None
     positive: float | None = None
     limit_items: int | None = None
@@ -42,9 +51,11 @@ class Recipe:
     limit_interactions: int | None = None
     user_core: int = 0
     item_core: int = 0
-    split: Literal["global_time", "leave_last_out", "random", "official", "cold_items"] = "global_time"
+    split: Literal["global_time", "leave_last_out", "random", "official", "item_cold", "user_cold"] = "global_time"
     val: float = 0.1
     test: float = 0.1
+    shots: int = 0
+    reserve: int = 0
     unseen_items: Literal["drop", "keep"] = "drop"
     seed: int = 0
 
@@ -65,18 +76,49 @@ class Recipe:
         for name in ("user_core", "item_core"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: {getattr(self, name)} is negative. Say 0 for no core.")
+        self._check_shots()
+
+    def _check_shots(self) -> None:
+        for name in ("shots", "reserve"):
+            size = getattr(self, name)
+            if size < 0:
+                raise InputError(f"{name}: {size} is negative. Say 0 for none.")
+            if size and self.split not in ("item_cold", "user_cold"):
+                raise InputError(
+                    f"{name}: {size} is of the splits item_cold and user_cold, and the split is {self.split}. "
+                    f"Leave {name} out, or choose one of these splits."
+                )
+        if 0 < self.reserve < self.shots:
+            raise InputError(
+                f"shots: {self.shots} is more than reserve: {self.reserve} keeps apart. Say reserve: {self.shots} or "
+                "more, the same for all runs that are compared, or leave reserve out."
+            )
+
+    @property
+    def depth(self) -> int:
+        """How many first positives of each held-out item or user are neither val nor test."""
+        return max(self.shots, self.reserve)
 
     @property
     def keeps_unseen_items(self) -> bool:
-        """Whether val and test rows of items that train lacks are kept."""
-        return self.unseen_items == "keep" or self.split == "cold_items"
+        """Whether held-out rows of items that train lacks are kept."""
+        return self.unseen_items == "keep" or self.split == "item_cold"
 
     @property
     def split_name(self) -> str:
         """The split in words, as reports show it."""
         test = "" if self.split == "official" else f", test {self.test:g}"
         positive = "" if self.positive is None else f", positives from {self.positive:g}"
-        return f"{self.split}, val {self.val:g}{test}{positive}"
+        return f"{self.split}, val {self.val:g}{test}{self._known}{positive}"
+
+    @property
+    def _known(self) -> str:
+        """What is known of each held-out item or user, in words."""
+        if not self.depth:
+            return ""
+        what, place = ("item", "in train") if self.split == "item_cold" else ("user", "given")
+        reserve = f" of {self.reserve} reserved" if self.reserve else ""
+        return f", {self.shots}{reserve} row{'s' * (self.depth != 1)} of each held-out {what} {place}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as cache keys and manifests hold them."""

@@ -159,6 +159,11 @@ def item_noise(rows: Rows, seed: int) -> NDArray[np.uint64]:
     return _mix(pd.util.hash_array(np.asarray(rows.item_ids, object)) + np.uint64(seed % 2**64))
 
 
+def user_noise(rows: Rows, seed: int) -> NDArray[np.uint64]:
+    """(U,) a random number for each user, likewise."""
+    return _mix(pd.util.hash_array(np.asarray(rows.user_ids, object)) + np.uint64(seed % 2**64))
+
+
 def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64."""
     word = word + np.uint64(0x9E3779B97F4A7C15)

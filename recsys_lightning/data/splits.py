@@ -2,7 +2,7 @@
 
 All but `global_time` ask for rows sorted by (user, item), items coded by rank of their raw ids, as `rows.Rows` holds
 them: ties of time are then broken by the raw item id, and the split does not depend on the order of the raw rows.
-`val` and `test` are a share of the rows (below 1) or a number of rows (from 1 on), for `cold_items` of the items.
+`val` and `test` are a share of the rows (below 1) or a number of rows (from 1 on), for `cold` of the items or users.
 """
 
 from __future__ import annotations
@@ -84,28 +84,56 @@ def random(user: Codes, noise: NDArray[np.uint32], val: float, test: float) -> L
     return _hold_out(user, noise, val, test)
 
 
-def cold_items(item: Codes, noise: NDArray[np.uint64], val: float, test: float) -> Labels:
-    """All rows of random items to test and val: of the items with the largest random numbers.
+def cold(
+    code: Codes,
+    noise: NDArray[np.uint64],
+    val: float,
+    test: float,
+    able: NDArray[np.bool_] | None = None,
+    what: str = "items",
+) -> Labels:
+    """All rows of random items, or of random users, to test and val: of those with the largest random numbers.
 
     Args:
-        item: (N,) codes.
-        noise: (I,) a random number for each item, such as `rows.item_noise` makes from raw ids.
-        val: share or number of the items that have rows.
+        code: (N,) of the items or users.
+        noise: a random number for each, such as `rows.item_noise` makes from raw ids.
+        val: share or number of those that can be held out.
         test: share or number.
+        able: which of them can be held out; by default all that have rows.
+        what: they are, for messages.
 
     Raises:
-        InputError: no item is left for train.
+        InputError: none is left for train.
     """
-    items = np.flatnonzero(count(item, len(noise)))
-    test_items = _size(len(items), test)
-    train_items = len(items) - test_items - _size(len(items), val)
-    if train_items < 1:
-        raise InputError(f"val: {val:g} and test: {test:g} leave none of {len(items):,} items for train.")
-    by_noise = items[np.argsort(noise[items], kind="stable")]
+    able = count(code, len(noise)) > 0 if able is None else able
+    chosen = np.flatnonzero(able)
+    tests = _size(len(chosen), test)
+    trains = len(chosen) - tests - _size(len(chosen), val)
+    if trains < 1:
+        raise InputError(f"val: {val:g} and test: {test:g} leave none of {len(chosen):,} {what} for train.")
+    by_noise = chosen[np.argsort(noise[chosen], kind="stable")]
     part = np.full(len(noise), _TRAIN, np.int8)
-    part[by_noise[train_items:]] = _VAL
-    part[by_noise[len(items) - test_items :]] = _TEST
-    return gather(part, item)
+    part[by_noise[trains:]] = _VAL
+    part[by_noise[len(chosen) - tests :]] = _TEST
+    return gather(part, code)
+
+
+def positives_before(code: Codes, key: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N,) how many positives come before each row, among the rows of its item (or user) in the order of their keys.
+
+    Args:
+        code: (N,) of the items or users.
+        key: (N,) what orders rows; equal keys are in the order of the rows.
+        positive: (N,) rows that count.
+    """
+    order = np.lexsort((key, code))
+    ones = positive[order].astype(np.int64)
+    total = np.cumsum(ones) - ones
+    group = code[order]
+    first = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if len(group) else np.zeros(0, np.int64)
+    before = np.empty(len(code), np.int64)
+    before[order] = total - np.repeat(total[first], np.diff(first, append=len(code)))
+    return before
 
 
 def official(user: Codes, label: Labels | None, noise: NDArray[np.uint32], val: float) -> Labels:
@@ -116,7 +144,7 @@ def official(user: Codes, label: Labels | None, noise: NDArray[np.uint32], val: 
     """
     if label is None:
         raise InputError(
-            "This source has no official split. Say split: global_time, leave_last_out, random or cold_items."
+            "This source has no official split. Say split: global_time, leave_last_out, random, item_cold or user_cold."
         )
     if val == 0 or (label == _VAL).any():
         return label.copy()

@@ -10,6 +10,7 @@ from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources.amazon import Layout
+from recsys_lightning.data.sources.books import BOOKS, USERS, BookColumns
 from recsys_lightning.data.sources.movielens import Fold, Variant
 from recsys_lightning.data.sources.table import Attributes
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
@@ -103,6 +104,60 @@ class Goodbooks(InteractionsDataModule):
         **options: Any,
     ) -> None:
         super().__init__(sources.Goodbooks(root or data_root(), ratings), recipe, **options)
+
+
+class Books(InteractionsDataModule):
+    """Your own books and their readers: books.csv and users.csv, with a mapping of their columns.
+
+    Args:
+        root: folder of raw data sets; RECSYS_DATA or `data` by default.
+        books: file of the books, below `folder`.
+        users: file of the interactions, likewise.
+        folder: below the root.
+        name: of the data set, that of the folder by default.
+        book_columns: how the columns of the books are called; null for what the file lacks.
+        columns: how the columns of the interactions are called.
+        file_order: whether the order of the interactions is that of time, in want of a clock.
+        author_separator: between authors that stand in one text.
+        category_separator: between categories that stand in one text.
+        encoding: of the files.
+        on_bad: whether interactions that cannot be read are an error or dropped.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        books: str = "books.csv",
+        users: str = "users.csv",
+        folder: str = "books",
+        name: str | None = None,
+        book_columns: BookColumns = BOOKS,
+        columns: Columns = USERS,
+        file_order: bool = False,
+        author_separator: str = ",",
+        category_separator: str = ",",
+        encoding: str = "utf-8",
+        on_bad: Literal["error", "drop"] = "error",
+        recipe: Recipe = Recipe(orphans="drop", user_core=5, item_core=10, split="leave_last_out", val=1, test=1),
+        **options: Any,
+    ) -> None:
+        source = sources.Books(
+            root or data_root(),
+            books,
+            users,
+            folder,
+            name,
+            book_columns,
+            columns,
+            file_order,
+            author_separator,
+            category_separator,
+            encoding,
+            on_bad,
+        )
+        super().__init__(source, recipe, **options)
 
 
 class Amazon(InteractionsDataModule):

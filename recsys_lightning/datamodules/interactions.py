@@ -25,7 +25,7 @@ from recsys_lightning.data.text.item_text import ItemText
 from recsys_lightning.data.text.make import make_text
 from recsys_lightning.data.text.recipe import TextRecipe
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import SPLITS, TEST, TRAIN, VAL, Schema
+from recsys_lightning.schema import GIVEN, SPLITS, TEST, TRAIN, VAL, Schema
 
 SCORES_PER_BATCH = 1 << 24
 """Evaluation ranks so many (user, item) scores at a time unless told otherwise: 64 MiB of float32."""
@@ -34,7 +34,8 @@ SCORES_PER_BATCH = 1 << 24
 class InteractionsDataModule(LightningDataModule):
     """Prepared interactions as resident views and loaders of index batches.
 
-    `schema` and `views` are what tasks read after `setup`. In `fit` and `validate` the views hold train rows only.
+    `schema`, `fitting_views` and `views` are what tasks read after `setup`. In `fit` and `validate` the fitting views
+    hold train rows only; the views hold the given rows of held-out users as well.
 
     Args:
         source: the raw data set.
@@ -140,13 +141,22 @@ class InteractionsDataModule(LightningDataModule):
     @property
     def fitting_views(self) -> Views:
         """What parameters are trained on and closed forms are solved from at the current stage."""
+        return self.views_of(*self._fitting_splits)
+
+    @property
+    def _fitting_splits(self) -> tuple[str, ...]:
         unseen_until_the_end = self._stage in ("test", "predict") and self.test_views == "train+val"
-        return self.views_of(*((TRAIN, VAL) if unseen_until_the_end else (TRAIN,)))
+        return (TRAIN, VAL) if unseen_until_the_end else (TRAIN,)
 
     @property
     def views(self) -> Views:
-        """The resident tensors of the current stage."""
-        return self.fitting_views
+        """What users are scored by at the current stage: given rows too; the fitting views where there are none."""
+        return self.views_of(*self._fitting_splits, *self.given)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The split of given rows; nothing where there are none."""
+        return (GIVEN,) if self.prepared.mask(GIVEN).any() else ()
 
     def views_of(self, *splits: str) -> Views:
         """The resident tensors made of the rows of these splits."""
@@ -182,16 +192,16 @@ class InteractionsDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> RankingLoader | list[RankingBatch]:
-        """Users with val rows; their train rows are masked. Empty where the recipe makes no val rows."""
+        """Users with val rows; their train and given rows are masked. Empty where the recipe makes no val rows."""
         return self.ranking_loader(VAL) if self.holds(VAL) else []
 
     def test_dataloader(self) -> RankingLoader:
-        """Users with test rows; their train and val rows are masked."""
+        """Users with test rows; their train, val and given rows are masked."""
         return self.ranking_loader(TEST)
 
     def predict_dataloader(self) -> RankingLoader:
-        """Every user with a visible row; train and val rows are masked, as in test."""
-        known = self.prepared.known(TRAIN, VAL)
+        """Every user with a visible row; train, val and given rows are masked, as in test."""
+        known = self.prepared.known(TRAIN, VAL, GIVEN)
         users = known.degree.nonzero()[:, 0]
         nothing = CSR(torch.zeros_like(known.crow), known.col[:0])
         return self._ranking_loader(users, known, nothing)
@@ -201,9 +211,9 @@ class InteractionsDataModule(LightningDataModule):
         return bool(self.prepared.positives(split).any())
 
     def ranking_loader(self, split: str) -> RankingLoader:
-        """Users with rows in `split`; the rows of the splits before it are masked."""
+        """Users with rows in `split`; the rows of the splits before it are masked, and given ones."""
         relevant = self.prepared.csr(split)
-        seen = self.prepared.known(*SPLITS[: SPLITS.index(split)])
+        seen = self.prepared.known(*SPLITS[: SPLITS.index(split)], GIVEN)
         return self._ranking_loader(relevant.degree.nonzero()[:, 0], seen, relevant)
 
     def _ranking_loader(self, users: torch.Tensor, seen: CSR, relevant: CSR) -> RankingLoader:

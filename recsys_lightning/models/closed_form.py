@@ -23,6 +23,7 @@ class ClosedForm(Recommender):
     """
 
     closed_form: ClassVar[bool] = True
+    folds_in = True
     grid: ClassVar[dict[str, list[float]]] = {}
     """Values to try for each argument when the model is tuned on val; empty where there is nothing to tune."""
 
@@ -51,6 +52,10 @@ class ClosedForm(Recommender):
     def users(self, state: CSR, user: Tensor) -> Tensor:
         """Score rows of users (B,) -> (B, I)."""
         return self.rank(state, user)
+
+    def users_of(self, state: CSR, own: CSR) -> Tensor:
+        """Score rows of users who are not in the data, by their own items (B rows): (B, I)."""
+        return self.rank(own, torch.arange(len(own.crow) - 1, device=own.crow.device))
 
     def items(self, state: CSR, item: Tensor | None = None) -> Tensor:
         """Items by their indices: (...) -> (..., 1), or all of them (I, 1)."""

@@ -47,6 +47,10 @@ class FloorData(Protocol):
     def holds(self, split: str) -> bool:
         """Whether the split has rows."""
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The split of rows that users are scored by and nothing is fitted to; nothing where there are none."""
+
     def views_of(self, *splits: str) -> Views:
         """Resident tensors made of the rows of these splits."""
 
@@ -76,12 +80,20 @@ class Floor:
 
 
 def evaluate(
-    recommender: ClosedForm, views: Views, batches: Iterable[RankingBatch], k: Sequence[int]
+    recommender: ClosedForm, fitting: Views, views: Views, batches: Iterable[RankingBatch], k: Sequence[int]
 ) -> dict[str, float]:
-    """Solve a closed form and rank with it: metrics by name."""
-    recommender.fit(views)
+    """Solve a closed form and rank with it: metrics by name.
+
+    Args:
+        recommender: the closed form.
+        fitting: what it is solved from.
+        views: what users are scored by.
+        batches: of the users.
+        k: cut-offs.
+    """
+    recommender.fit(fitting)
     metrics = RankingMetrics(
-        k, num_items=views.num_items, popularity=views.popularity, num_users=views.num_users, genres=views.genres
+        k, num_items=views.num_items, popularity=fitting.popularity, num_users=views.num_users, genres=views.genres
     ).to(views.device)
     state = recommender.encode(views)
     for batch in batches:
@@ -142,22 +154,28 @@ def _compute(
     try:
         if tuned:
             best = -1.0
-            views = data.views_of(TRAIN).to(device)
+            views = _views(data, (TRAIN,), device)
             for choice in grid:
-                value = evaluate(model(schema, **choice), views, data.ranking_loader(VAL), k)[f"ndcg_{k[0]}"]
+                value = evaluate(model(schema, **choice), *views, data.ranking_loader(VAL), k)[f"ndcg_{k[0]}"]
                 say(f"{name} {_words(choice)}: val/ndcg_{k[0]} {value:.4f}")
                 if value > best:
                     best, options = value, choice
         start = time.perf_counter()
         splits = (TRAIN, VAL) if data.test_views == "train+val" else (TRAIN,)
-        views = data.views_of(*splits).to(device)
-        test = evaluate(model(schema, **options), views, data.ranking_loader(TEST), k)
+        views = _views(data, splits, device)
+        test = evaluate(model(schema, **options), *views, data.ranking_loader(TEST), k)
     except InputError as error:
         say(f"{name}: {error}")
         return Floor(name, note=str(error))
     seconds = time.perf_counter() - start
     say(f"{name} {_words(options)}: test/ndcg_{k[0]} {test[f'ndcg_{k[0]}']:.4f} in {seconds:.1f} s")
     return Floor(name, options, tuned, test, seconds)
+
+
+def _views(data: FloorData, splits: tuple[str, ...], device: torch.device) -> tuple[Views, Views]:
+    """What floors are solved from, and what users are scored by."""
+    fitting = data.views_of(*splits).to(device)
+    return fitting, data.views_of(*splits, *data.given).to(device) if data.given else fitting
 
 
 def _words(options: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""The report of a ranking test: the model beside the floors, on what, and how it was measured."""
+"""What a ranking test found: the model beside the floors, on what, and what must be said of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from recsys_lightning.data.audit import Future
 from recsys_lightning.data.filters import Step
 from recsys_lightning.reports.floors import Floor
-from recsys_lightning.reports.tables import markdown_table, text_table
+from recsys_lightning.reports.run.blocks import Remark
+from recsys_lightning.reports.tables import text_table
 from recsys_lightning.schema import Schema
 
 LISTED = ("recall", "ndcg", "mrr", "hit_rate", "coverage")
@@ -17,25 +18,26 @@ HIGHER_IS_BETTER = LISTED[:4]
 FEW = 100
 """Tested users below which a report says that they are few."""
 
-DEFINITIONS = """\
+METHOD = """\
 Full ranking: every item that the user has no earlier interaction with is a candidate; only figures with `sampled` in
 their name rank the held-out items among random candidates. Each metric is computed for each user with at least one
 held-out item, then averaged over these users. Where a split has `positives from` a rating, held-out rows rated lower
-are candidates like any other item, and no hits.
+are candidates like any other item, and no hits."""
 
-- recall@k = hits / held-out items of the user; precision@k = hits / k; hit_rate@k = 1 with any hit
-- ndcg@k: gain 1 for a hit, discount 1 / log2(rank + 1), divided by the best possible over min(k, held-out items)
-- map@k = sum of precision at each hit / min(k, held-out items); mrr@k = 1 / rank of the first hit
-- coverage@k: share of all items that anybody is recommended; gini@k: inequality of how often items are recommended
-- novelty@k: mean self-information of the recommended items; diversity@k: 1 - mean cosine of the genres in a list
-- popularity_lift@k: mean train popularity of the lists over that of the users' own items, minus 1
-- Ties are broken by a fixed random order of the items. Scores that are no numbers are an error.
-"""
+DEFINITIONS = (
+    "recall@k = hits / held-out items of the user; precision@k = hits / k; hit_rate@k = 1 with any hit",
+    "ndcg@k: gain 1 for a hit, discount 1 / log2(rank + 1), divided by the best possible over min(k, held-out items)",
+    "map@k = sum of precision at each hit / min(k, held-out items); mrr@k = 1 / rank of the first hit",
+    "coverage@k: share of all items that anybody is recommended; gini@k: inequality of how often items are recommended",
+    "novelty@k: mean self-information of the recommended items; diversity@k: 1 - mean cosine of the genres in a list",
+    "popularity_lift@k: mean train popularity of the lists over that of the users' own items, minus 1",
+    "Ties are broken by a fixed random order of the items. Scores that are no numbers are an error.",
+)
 
 
 @dataclass(frozen=True)
 class RankingReport:
-    """All that a report of a ranking test says.
+    """What a ranking test found.
 
     Attributes:
         model: class of the recommender.
@@ -70,38 +72,22 @@ class RankingReport:
     def table(self) -> str:
         """The model beside the floors, at the first cut-off, for a terminal."""
         title = f"{self.data}, {self.split}, {int(self.results['test/users']):,} users, full ranking"
-        return "\n".join([title, "", text_table(*self._comparison(), best=self._best()), "", *self._remarks()])
+        table = text_table(*self.comparison(), best=self.best)
+        return "\n".join([title, "", table, "", *(remark.text for remark in self.remarks())])
 
-    def markdown(self) -> str:
-        """The whole report."""
-        metrics = sorted(self.results.items())
-        steps = [(step.name, step.rows, step.users, step.items, step.note) for step in self.steps]
-        parts = [
-            f"# {self.model} on {self.data}",
-            f"Split: {self.split}. {int(self.results['test/users']):,} users tested; models saw the "
-            f"rows of {self.visible}. Fingerprint `{self.fingerprint}`.",
-            self._about_the_future(),
-            "## Beside the floors",
-            markdown_table(*self._comparison(), best=self._best()),
-            *self._remarks(),
-            "## All metrics",
-            markdown_table(("metric", "value"), metrics),
-            "## Data",
-            markdown_table(("step", "interactions", "users", "items", "note"), steps),
-            "## How it was measured",
-            DEFINITIONS,
-        ]
-        return "\n\n".join(parts)
-
-    def _comparison(self) -> tuple[list[str], list[list[object]]]:
+    def comparison(self) -> tuple[list[str], list[list[object]]]:
+        """Head and rows of the table that sets the model beside the floors, at the first cut-off."""
         own = {name.removeprefix("test/"): value for name, value in self.results.items()}
         model = Floor(self.model, test=own, seconds=self.seconds)
         return comparison([model, *(floor for floor in self.floors if floor.name != self.model)], self.k[0])
 
-    def _best(self) -> list[str]:
+    @property
+    def best(self) -> list[str]:
+        """Columns of this table in which more is better."""
         return [f"{name}@{self.k[0]}" for name in HIGHER_IS_BETTER]
 
-    def _about_the_future(self) -> str:
+    def about_the_future(self) -> str:
+        """What the split lets models know of the future, in a sentence."""
         if self.future is None:
             return "There are no timestamps: whether the split lets models look into the future cannot be told."
         return (
@@ -110,27 +96,28 @@ class RankingReport:
             "interactions are older than some train interaction of the same user."
         )
 
-    def _remarks(self) -> list[str]:
-        remarks = []
+    def remarks(self) -> list[Remark]:
+        """What must not be overlooked; grave ones first."""
+        grave, others = [], []
         if not self.floors:
-            remarks.append("No floors are known for this split yet: `recsys floors` computes them.")
+            others.append("No floors are known for this split yet: `recsys floors` computes them.")
         metric = f"ndcg_{self.k[0]}"
         own = self.results[f"test/{metric}"]
         above = [f"{floor.name} ({floor.test[metric]:.4f})" for floor in self.floors if floor.test.get(metric, 0) > own]
         if above:
-            remarks.append(f"UNDER THE FLOOR: {self.model} has {metric} {own:.4f}; better are {', '.join(above)}.")
+            grave.append(f"UNDER THE FLOOR: {self.model} has {metric} {own:.4f}; better are {', '.join(above)}.")
         untuned = [floor.name for floor in self.floors if floor.test and floor.options and not floor.tuned]
         if untuned:
-            remarks.append(f"Not tuned, as there are no val rows: {', '.join(untuned)}.")
-        remarks.extend(f"{floor.name} is missing: {floor.note}" for floor in self.floors if floor.note)
+            others.append(f"Not tuned, as there are no val rows: {', '.join(untuned)}.")
+        others.extend(f"{floor.name} is missing: {floor.note}" for floor in self.floors if floor.note)
         users = int(self.results["test/users"])
         if users < self.held_out:
-            remarks.append(f"PARTIAL: {users:,} of {self.held_out:,} users were tested; do not compare these figures.")
+            grave.append(f"PARTIAL: {users:,} of {self.held_out:,} users were tested; do not compare these figures.")
         if users < FEW:
-            remarks.append(f"Only {users} users were tested: differences between models may be chance.")
+            others.append(f"Only {users} users were tested: differences between models may be chance.")
         if self.looked_at_test:
-            remarks.append("WATERMARK: test was looked at before training had ended; these numbers select on test.")
-        return remarks
+            grave.append("WATERMARK: test was looked at before training had ended; these numbers select on test.")
+        return [*(Remark(text, True) for text in grave), *(Remark(text, False) for text in others)]
 
 
 def comparison(entries: Sequence[Floor], k: int) -> tuple[list[str], list[list[object]]]:

@@ -1,1 +1,1 @@
-"""Exported recommenders behind HTTP: numpy and ONNX Runtime, no torch."""
+"""Answers over HTTP from an exported model, without torch."""

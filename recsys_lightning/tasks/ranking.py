@@ -9,8 +9,10 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.optim import Optimizer
 
 from recsys_lightning.batches import PairBatch, RankingBatch, Views
+from recsys_lightning.data.hard_negatives import HardNegatives
 from recsys_lightning.data.negatives import NegativeSampler, Uniform
 from recsys_lightning.errors import InputError
 from recsys_lightning.losses import BPR, Contrastive, Loss
@@ -20,6 +22,8 @@ from recsys_lightning.models.base import Recommender, State
 from recsys_lightning.models.memory import require
 from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.base import Task
+from recsys_lightning.tasks.mining import hardest
+from recsys_lightning.tasks.optimizers import clip_gradients, make_optimizer, sparse_tables
 
 FIGURES = (*ACCURACY, "coverage", "gini", "novelty", "diversity", "popularity_lift")
 """What is measured at each cut-off."""
@@ -103,16 +107,29 @@ class Ranking(Task):
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler where there is one."""
         try:
-            optimizer = self.make_optimizer(self.parameters())
+            optimizer = make_optimizer(self, self.make_optimizer)
             if self.make_lr_scheduler is None:
                 return optimizer
             scheduler = self.make_lr_scheduler(optimizer)
         except ValueError as error:
             raise InputError(f"The optimizer or its scheduler refuses its options: {error}.") from error
         if isinstance(scheduler, ReduceLROnPlateau):
-            self._refuse_unsound_monitor(scheduler.monitor)
+            self.refuse_unsound_monitor(scheduler.monitor)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": scheduler.monitor}}
         return [optimizer], [scheduler]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning clips, and also where gradients are sparse, which it cannot."""
+        if not gradient_clip_val or not sparse_tables(self):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        clip_gradients(parameters, gradient_clip_val, gradient_clip_algorithm != "value")
 
     # Training
 
@@ -128,7 +145,7 @@ class Ranking(Task):
             name = type(self.recommender).__name__
             raise InputError(f"{name}, as it is configured, has one view of users only. Leave model.contrastive out.")
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            self._refuse_unsound_monitor(getattr(callback, "monitor", None))
+            self.refuse_unsound_monitor(getattr(callback, "monitor", None))
 
     def on_fit_start(self) -> None:
         """Take the train views; refuse a training whose memory is known not to be there."""
@@ -140,6 +157,25 @@ class Ranking(Task):
             rank_zero_info(f"{name} will take about so many MB of memory to train: {sizes}.")
             advice = "Set model.recommender.fan_out, or take a smaller dim or fewer layers."
             require(needed["total"], self.device, f"Training {name}", advice)
+
+    def on_train_epoch_start(self) -> None:
+        """Find the hard negatives anew, where it is time to."""
+        sampler = self.negatives
+        if isinstance(sampler, HardNegatives) and sampler.is_due(self.current_epoch):
+            table = hardest(self.recommender, self.fitting_views, sampler.known, sampler.skip, sampler.pool)
+            sampler.refresh(table, self.current_epoch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the hard negatives too, which parameters of an earlier epoch made."""
+        super().on_save_checkpoint(checkpoint)
+        if isinstance(self.negatives, HardNegatives):
+            checkpoint["hard_negatives"] = self.negatives.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        super().on_load_checkpoint(checkpoint)
+        if isinstance(self.negatives, HardNegatives) and "hard_negatives" in checkpoint:
+            self.negatives.load_state_dict(checkpoint["hard_negatives"])
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -216,7 +252,7 @@ class Ranking(Task):
 
     @property
     def fitting_views(self) -> Views:
-        """Likewise, without what only new users bring along."""
+        """Likewise, without the given rows of held-out users."""
         assert self._fitting_views is not None
         return self._fitting_views
 
@@ -225,7 +261,12 @@ class Ranking(Task):
         u = self.recommender.users(self._state, batch.user)
         return self.recommender.score_all(u, self._state)
 
-    def _refuse_unsound_monitor(self, key: str | None) -> None:
+    def refuse_unsound_monitor(self, key: str | None) -> None:
+        """Refuse to select by what must not select, or will not be measured; without data, the task cannot tell.
+
+        Raises:
+            InputError: that metric must not select.
+        """
         if key is None:
             return
         if "_sampled_" in key:
@@ -256,7 +297,7 @@ class Ranking(Task):
         self.metrics = RankingMetrics(
             self.k,
             num_items=self._views.num_items,
-            popularity=self._views.popularity,
+            popularity=self._fitting_views.popularity,
             num_users=self._views.num_users,
             genres=self._views.genres,
             sampled=self.sampled,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from recsys_lightning.models.gat import GAT
 from recsys_lightning.models.mf import MF
 from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.reports.floors import compute_floors
+from recsys_lightning.reports.run.page import write_pages
 from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import Memory, interactions
 from tests.tasks.test_base import data, trainer
@@ -64,6 +66,27 @@ def test_floors_of_the_split_stand_beside_the_model(tmp_path: Path, monkeypatch:
     assert "| EASE |" in report and "UNDER THE FLOOR: Popularity" in report
     measure(tmp_path / "others", Ranking(Popularity, k=[7]))
     assert "No floors are known" in (tmp_path / "others" / "report.md").read_text()
+
+
+def test_the_page_can_be_made_again_from_the_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    compute_floors(data(), [5], torch.device("cpu"), ["Popularity", "EASE"], say=lambda _: None)
+    measure(tmp_path / "run", Ranking(partial(EASE, regularization=10.0), k=[5]))
+    first = (tmp_path / "run" / "report.md").read_bytes()
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (file,) = write_pages(tmp_path / "moved", html=False)
+    assert file.read_bytes() == first and b"| Popularity |" in first and b"| read |" in first
+    facts = json.loads((tmp_path / "moved" / "facts.json").read_text())
+    assert facts["versions"]["torch"] == torch.__version__ and facts["device"] == "cpu" and facts["parameters"] == 0
+    assert facts["held_out"] == json.loads((tmp_path / "moved" / "metrics.json").read_text())["users"]
+
+
+def test_damage_beside_the_results_does_not_fail_the_test(tmp_path: Path) -> None:
+    (tmp_path / "diagnostics.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"no report\.md: .*diagnostics\.json is damaged"):
+        measure(tmp_path, Ranking(Popularity, k=[5]))
+    assert json.loads((tmp_path / "metrics.json").read_text())["test/users"] > 0
 
 
 def test_the_graph_is_named_where_the_model_reads_it(tmp_path: Path) -> None:

@@ -77,3 +77,19 @@ def test_the_verb_is_for_the_command_line() -> None:
 def test_a_network_without_a_checkpoint_is_not_asked() -> None:
     with pytest.raises(InputError, match=r"^LightGCN is trained, so it can be asked by its checkpoint only\. Name one"):
         ask([*WORLD, "--model.recommender", "LightGCN"], None, "explain")
+
+
+def test_a_new_user_is_asked_about_by_the_rows_that_are_given() -> None:
+    cold = ["--data.recipe.split", "user_cold", "--data.recipe.shots", "3", "--model.recommender", "EASE"]
+    advisor, data = ask([*WORLD, *cold], None, "explain")
+    tables, model = data.prepared, advisor.model
+    user = int(tables.known("test").degree.nonzero()[0, 0])
+    own = tables.known("given").select(torch.tensor([user]))[1]
+    assert len(own) == 3 and torch.equal(advisor.seen.select(torch.tensor([user]))[1], own)
+    assert isinstance(model, EASE)
+    fitted = EASE(data.schema)
+    fitted.fit(data.views_of("train"))
+    assert torch.equal(model.weight, fitted.weight)
+    with torch.no_grad():
+        scores = model.users(model.encode(advisor.views), torch.tensor([user]))[0]
+    torch.testing.assert_close(scores, model.weight[own].sum(0))

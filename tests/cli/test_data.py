@@ -108,6 +108,17 @@ def test_prepare_tells_what_became_of_the_data_and_fills_the_cache(
     assert not (tmp_path / "runs").exists()  # nothing was trained
 
 
+@pytest.mark.filterwarnings("always:data.features names")
+def test_prepare_shows_the_features_that_are_asked_for(recsys: Recsys) -> None:
+    options = ["--data.features.numbers", "[year, meter]", "--data.features.categories", "[genres]"]
+    outcome = recsys("data", "prepare", "--data", "MovieTweetings", *options)
+    assert outcome.status == 0, outcome.err
+    assert "| meter (later) |" in outcome.out and "* genres: 20 of 21 values" in outcome.out
+    assert outcome.err.count("names meter, which was gathered after the interactions") == 1
+    wrong = recsys("data", "prepare", "--data", "MovieTweetings", "--data.features.categories", "[genre]")
+    assert wrong.status == 2 and "Did you mean genres?" in wrong.err
+
+
 def test_prepare_of_an_experiment(recsys: Recsys) -> None:
     config = REPOSITORY / "experiments" / "movietweetings" / "ease.yaml"
     outcome = recsys("data", "prepare", "--config", config, "--data.graph.context", "[runtimes]")

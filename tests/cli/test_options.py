@@ -49,7 +49,7 @@ def world(tmp_path: Path) -> list[str]:
         (
             "--data.recipe.split chronological",
             "data.recipe.split is chronological; "
-            "it can be 'global_time', 'leave_last_out', 'random', 'official', 'cold_items'.",
+            "it can be 'global_time', 'leave_last_out', 'random', 'official', 'item_cold', 'user_cold'.",
         ),
     ],
 )

@@ -78,6 +78,25 @@ def test_cold_users_and_items():
     assert found["cold_items"].examples == (prepared.items["item_id"][3],)
 
 
+def test_users_who_are_new_are_told_with_what_is_given_of_them():
+    prepared = clean(split="user_cold", val=5, test=5, shots=2)
+    found = kinds(prepared)
+    assert list(found) == ["cold_users"] and found["cold_users"].count == 10
+    assert found["cold_users"].message == "10 users have held-out rows and no train rows, 10 of them with given rows"
+    text = report(prepared)
+    assert "# memory: user_cold, val 5, test 5, 2 rows of each held-out user given" in text
+    assert "| given | 20 | 10 |" in text and "| shots | 1,500 | 80 | 30 | 20 rows, the first 2 of each" in text
+    assert "older than some train row of the same user: 0.0%" in text
+    alone = kinds(clean(split="user_cold", val=5, test=5))["cold_users"].message
+    assert alone == "10 users have held-out rows and no train rows"
+    assert "given" not in report(clean(split="user_cold", val=5, test=5))
+
+
+def test_rows_that_are_given_out_of_order_are_of_the_future():
+    rows = interactions([("a", "x"), ("a", "y"), ("b", "z")], timestamp=[5, 3, 4], split=[3, 2, 0])
+    assert future(rows).history == 1
+
+
 def test_planted_twins_by_title():
     prepared = clean()
     items = prepared.items.copy()

@@ -24,7 +24,7 @@ ITEMS = pd.DataFrame({"title": ["Nul", "Een"], "genres": [["a", "b"], ["c"]]}, i
 
 def source(**options):
     made = Memory(random_interactions(), ITEMS, **options)
-    made.on_request = ("genre",)
+    made.on_request, made.later = ("genre",), ("title",)
     return made
 
 
@@ -34,7 +34,7 @@ def folders(cache):
 
 def assert_equal(one, other):
     assert one.fingerprint == other.fingerprint
-    for name in ("steps", "split", "name", "item_type", "attributes", "on_request"):
+    for name in ("steps", "split", "name", "item_type", "attributes", "on_request", "later"):
         assert getattr(one, name) == getattr(other, name)
     for name in cache_module.COLUMNS:
         left, right = getattr(one.interactions, name), getattr(other.interactions, name)
@@ -76,11 +76,14 @@ def test_the_key_changes_with_file_option_recipe_and_code(tmp_path, monkeypatch)
     unasked = source(file=file)
     unasked.on_request = ()
     keys.append(key(unasked, Recipe()))
+    timely = source(file=file)
+    timely.later = ()
+    keys.append(key(timely, Recipe()))
     for name, value in (("__version__", "99"), ("FORMAT", 99), ("_code", lambda: "changed")):
         with monkeypatch.context() as patch:
             patch.setattr(cache_module, name, value)
             keys.append(key(source(file=file), Recipe()))
-    assert len(set(keys)) == 8
+    assert len(set(keys)) == 9
 
 
 def test_a_changed_file_is_read_again(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from recsys_lightning.data.describe_prepared import describe_prepared
 from recsys_lightning.data.graph_recipe import GraphRecipe
+from recsys_lightning.data.item_features.fit import fit_features
+from recsys_lightning.data.item_features.recipe import FeatureRecipe
 from recsys_lightning.data.prepare import prepare
 from recsys_lightning.data.prepared import Prepared
 from recsys_lightning.data.recipe import Recipe
@@ -65,6 +68,32 @@ def test_text_is_told_in_words() -> None:
     text = ItemText.of(np.eye(4, 3, dtype=np.float32), np.ones((2, 3), np.float32), np.array([0, 3]))
     assert page(world(), text)[-1] == f"Text: {text.hits}."
     assert f"text {text.digest}" in page(world(), text)[2]
+
+
+def test_features_with_what_is_known_and_how_they_are_coded() -> None:
+    prepared = replace(world(), later=("year",))
+    assert page(prepared)[-3] == "Features: none; data.features asks for them."
+    recipe = FeatureRecipe(["year"], categories=["genres"], min_items=1, top=1, hashed=3, title=False)
+    with pytest.warns(UserWarning, match="gathered after"):
+        features = fit_features(prepared, recipe)
+    graph = prepared.typed_graph(GraphRecipe(), Path())
+    lines = describe_prepared(prepared, graph, None, features).splitlines()
+    assert f"features {features.digest}" in lines[2]
+    assert any(line.startswith("      year (later)") for line in lines)
+    assert "Features of 4 items, fitted on the 3 items of train." in lines
+    assert "| year (later) | 75.0% | 1992 | 2.5 |" in lines
+    assert "1 where unknown, else 0: year_unknown." in lines
+    told = " ".join(line.strip() for line in lines)
+    assert "* genres: 1 of 2 values in train have a code, the other 1 shares 3 by their hash; 3 items (75.0%)" in told
+    assert "most frequent x 3" in told
+
+
+def test_what_has_no_code_is_counted() -> None:
+    features = fit_features(world(), FeatureRecipe(categories=["genres"], top=1))
+    graph = world().typed_graph(GraphRecipe(), Path())
+    lines = describe_prepared(world(), graph, None, features).splitlines()
+    assert any("1 of 2 values in train have a code, the other 1 is left out" in line for line in lines)
+    assert "| title_words |" not in "\n".join(lines)  # all titles are one letter
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_lightning.data.features import numbers, vectors
+from recsys_lightning.data.features import Scale, numbers, vectors
 from recsys_lightning.errors import InputError
 
 NAN = float("nan")
@@ -31,6 +31,14 @@ def test_numbers_are_z_scores_of_the_items_of_train() -> None:
     found = numbers(ITEMS, ["year"], KNOWN)
     assert found.dtype == np.float32 and found.shape == (4, 1)
     assert found[:, 0] == pytest.approx((np.array([1990, 2000, 2010, 5000]) - 2000) / np.sqrt(200 / 3), rel=1e-6)
+
+
+def test_a_scale_is_plain_values() -> None:
+    scale = Scale.fit(ITEMS["meter"].to_numpy(), KNOWN, "meter", "an.option")
+    assert scale == Scale(2.0, 1.0, True) and type(scale.gaps) is bool
+    assert Scale(2.0, 1.0, False).columns(np.array([3.0, NAN]))[0].tolist() == [1, 0]
+    with pytest.raises(InputError, match=r"an\.option names tiny, which is 0 for every item of train"):
+        Scale.fit(np.array([0, 5e-324, 0, 1]), KNOWN, "tiny", "an.option")
 
 
 def test_a_gap_is_zero_with_a_flag() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,6 +97,29 @@ def naive_core(pairs, user_core, item_core):
         if len(kept) == len(pairs):
             return kept
         pairs = kept
+
+
+def test_orphans_are_counted_and_come_after_the_duplicates():
+    rows = sorted_rows([*DOUBLED, ("c", "z"), ("c", "y")], rating=np.arange(8))
+    steps = apply_filters(rows, Recipe(orphans="drop", min_rating=2), pd.Index(["y", "w", "x"]))
+    assert [(s.name, s.rows) for s in steps] == [("read", 8), ("duplicates", 5), ("orphans", 4), ("min_rating", 4)]
+    assert steps[2].note == "1 rows of 1 items that the table of items lacks dropped"
+    again = apply_filters(sorted_rows(DOUBLED), Recipe(orphans="drop"), pd.Index(["y", "x"]))
+    assert again[-1].note == "0 rows of 0 items that the table of items lacks dropped"
+
+
+@pytest.mark.parametrize("described", [None, pd.Index([], dtype=str)])
+def test_without_a_table_nobody_is_an_orphan(described):
+    with pytest.raises(InputError, match="this data set has no table of items"):
+        apply_filters(sorted_rows(DOUBLED), Recipe(orphans="drop"), described)
+
+
+def test_a_table_of_other_ids_leaves_nothing():
+    said = (
+        r"none of the 2 items of 3 rows is in the table of items, which describes 2\. Ids begin with 'x' .* with '7' in"
+    )
+    with pytest.raises(InputError, match=said):
+        apply_filters(sorted_rows(DOUBLED), Recipe(orphans="drop"), pd.Index([7, 8]))
 
 
 @settings(max_examples=60, deadline=None)

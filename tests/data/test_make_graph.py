@@ -145,7 +145,7 @@ def test_features_and_vectors_stand_side_by_side(prepared: Prepared, tmp_path: P
 
 
 def test_context_is_made_of_the_items_of_train_and_reaches_views_and_schema() -> None:
-    data = films(recipe=Recipe(split="cold_items", val=0.1, test=0.2))
+    data = films(recipe=Recipe(split="item_cold", val=0.1, test=0.2))
     graph = data.typed_graph(GraphRecipe(context=["year"], buckets=4), Path())
     year = data.items["year"].to_numpy()
     assert graph.context is not None and graph.context_sizes == {"year": 5}
@@ -197,7 +197,7 @@ def rows_of(graph: Any) -> list[tuple[Any, ...]]:
 
 
 def test_cold_items_exchange_attributes_among_themselves() -> None:
-    data = films(recipe=Recipe(split="cold_items", val=0.1, test=0.2))
+    data = films(recipe=Recipe(split="item_cold", val=0.1, test=0.2))
     seen = data.csr("train").col.unique().numpy()
     plain, moved = (data.typed_graph(GraphRecipe(shuffle=seed), Path()).attributes["genre"] for seed in (None, 1))
     for own in (plain, moved):

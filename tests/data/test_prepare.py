@@ -19,7 +19,10 @@ RECIPES = [
     Recipe(split="global_time"),
     Recipe(split="leave_last_out", val=1, test=1),
     Recipe(split="random", user_core=2, item_core=2),
-    Recipe(split="cold_items", val=0.1, test=0.2),
+    Recipe(split="item_cold", val=0.1, test=0.2),
+    Recipe(split="item_cold", val=0.1, test=0.2, shots=2, reserve=3, positive=2),
+    Recipe(split="user_cold", val=0.1, test=0.2),
+    Recipe(split="user_cold", val=0.1, test=0.2, shots=2, reserve=3, positive=2),
 ]
 
 
@@ -69,7 +72,7 @@ def test_train_and_held_out_pairs_never_overlap():
         rows = prepared.interactions
         pairs = rows.user.astype(np.int64) * rows.num_items + rows.item
         assert len(np.unique(pairs)) == len(pairs)
-        assert prepared.csr("train", "val", "test").col.numel() == len(rows)
+        assert prepared.known("train", "val", "test", "given").col.numel() == len(rows)
 
 
 def test_held_out_rows_without_train_are_dropped_and_counted():
@@ -149,7 +152,7 @@ def test_cold_items_are_kept_though_train_lacks_them():
         interactions([("only", "i003"), ("only", "i004")], split=[0, 0], rating=[1, 1], timestamp=[1, 2]),
     )
     by_item = {}
-    prepared = prepare(Memory(data), Recipe(split="cold_items", val=3, test=6))
+    prepared = prepare(Memory(data), Recipe(split="item_cold", val=3, test=6))
     for (_, item), (split, _, _) in rows_of(prepared).items():
         by_item.setdefault(item, set()).add(split)
     assert sorted(map(len, by_item.values())) == [1] * 30
@@ -164,7 +167,7 @@ def test_cold_items_are_kept_though_train_lacks_them():
 
 def test_a_user_of_cold_items_only_is_dropped():
     pairs = [(f"u{n}", f"i{n}") for n in range(20)] + [(f"u{n}", f"i{n + 1}") for n in range(0, 20, 2)]
-    prepared = prepare(Memory(interactions(pairs)), Recipe(split="cold_items", val=0, test=0.5))
+    prepared = prepare(Memory(interactions(pairs)), Recipe(split="item_cold", val=0, test=0.5))
     known = set(prepared.users["user_id"])
     train = {user for (user, _), split in split_of(prepared).items() if split == 0}
     assert known == train and len(known) < 20
@@ -265,3 +268,155 @@ def test_nothing_rated_so_high_is_said_with_the_option() -> None:
         prepare(Memory(random_interactions()), Recipe(split="random", positive=6))
     with pytest.raises(InputError, match=r"(?s)leaves no train rows\..*\nHold out less\.$"):
         prepare(Memory(interactions([("a", "x"), ("b", "y")], split=[2, 2])), Recipe(split="official", val=0))
+
+
+COLD = {"item_cold": 1, "user_cold": 0}
+"""Which id of a pair is held out."""
+by_split = pytest.mark.parametrize("split", COLD)
+
+
+def cold(split, data=None, **options):
+    data = random_interactions(users=40, items=40, rows=900) if data is None else data
+    return prepare(Memory(data), Recipe(**{"split": split, "val": 4, "test": 6, **options}))
+
+
+@by_split
+@pytest.mark.parametrize("clock", [True, False])
+@pytest.mark.parametrize("positive", [None, 3])
+def test_the_same_rows_are_tested_whatever_is_known_of_the_new(split, clock, positive):
+    data = random_interactions(users=40, items=40, rows=900)
+    data = data if clock else replace(data, timestamp=None)
+    side, rows, ids = COLD[split], {}, set()
+    for shots in (0, 1, 2, 5, 10):
+        prepared = cold(split, data, shots=shots, reserve=10, positive=positive)
+        assert prepared.csr("val").col.numel() > 10 and prepared.csr("test").col.numel() > 20
+        rows[shots] = split_of(prepared)
+        ids.add((frozenset(prepared.users["user_id"]), frozenset(prepared.items["item_id"])))
+    tested = [{pair: part for pair, part in found.items() if part in (1, 2)} for found in rows.values()]
+    assert all(found == tested[0] for found in tested)
+    assert len(ids) == 1  # the catalogue, too
+    held = {pair[side] for pair in tested[0]}
+    known = {shots: {pair for pair in found if pair[side] in held} - set(tested[0]) for shots, found in rows.items()}
+    assert not known[0] and all(known[few] < known[more] for few, more in zip((0, 1, 2, 5), (1, 2, 5, 10), strict=True))
+    for shots in (1, 10):
+        assert {rows[shots][pair] for pair in known[shots]} == {0 if side else 3}
+    if positive is None:
+        assert [len(found) for found in known.values()] == [10 * shots for shots in rows]
+
+
+@by_split
+@pytest.mark.parametrize("positive", [None, 3.0])
+def test_shots_are_the_first_rows_and_the_rest_is_held_out(split, positive):
+    side = COLD[split]
+    data = random_interactions(users=40, items=40, rows=900)
+    ids = [names.to_pylist() for names in (data.user_ids, data.item_ids)]
+    table = pd.DataFrame(
+        {
+            "pair": [(ids[0][u], ids[1][i]) for u, i in zip(data.user, data.item, strict=True)],
+            "rating": data.rating,
+            "time": data.timestamp,
+        }
+    )
+    table["held"], table["other"] = table["pair"].str[side], table["pair"].str[1 - side]
+    prepared = cold(split, data, shots=2, reserve=3, positive=positive)
+    found, least = split_of(prepared), positive or 0
+    held = {pair[side] for pair, part in found.items() if part in (1, 2)}
+    assert len(held) == 10
+    for _, own in table[table["held"].isin(held)].sort_values(["time", "other"]).groupby("held"):
+        liked, seen = 0, []
+        for row in own.itertuples():
+            seen.append(None if 2 <= liked < 3 else found[row.pair])
+            assert (row.pair in found) == (seen[-1] is not None)
+            liked += row.rating >= least
+        parts = [part for part in seen if part is not None]
+        early = 0 if side else 3
+        assert parts.count(early) >= 2 and set(parts[parts.count(early) :]) in ({1}, {2})
+
+
+@by_split
+def test_without_a_clock_shots_are_random(split):
+    data = replace(random_interactions(users=40, items=40, rows=900), timestamp=None)
+    ordered = replace(data, order=np.arange(900) % 37)
+    plain, other = (split_of(cold(split, rows, shots=2)) for rows in (data, ordered))
+    # an order is of the rows of one user: of two users it does not say who was first
+    assert (plain == other) is (split == "item_cold")
+    assert split_of(cold(split, data, shots=2, seed=1)) != plain
+
+
+@by_split
+def test_steps_tell_of_shots_and_of_what_is_dropped(split):
+    steps = {step.name: step for step in cold(split, shots=2, reserve=5).steps}
+    side, what = ("go to train", "items") if split == "item_cold" else ("are given", "users")
+    assert steps["shots"].note == f"20 rows, the first 2 of each of 10 held-out {what}, {side}"
+    assert steps["reserve"].note == f"30 rows of 10 held-out {what} dropped: neither shots nor tested"
+    assert ("given" in steps) == (split == "user_cold")
+    assert steps["reserve"].rows == sum(steps[name].rows for name in ("train", "val", "test", "given") if name in steps)
+    assert not {"shots", "reserve"} & {step.name for step in cold(split).steps}
+    data = replace(random_interactions(users=40, items=40, rows=900), timestamp=None)
+    [told] = [step.note for step in cold(split, data, shots=2, positive=3).steps if step.name == "shots"]
+    low = "and the lower ratings before them"
+    assert told.endswith(f"rows, 2 random ones of each of 10 held-out {what} {low}, {side}")
+
+
+@by_split
+def test_who_is_too_short_is_not_held_out(split):
+    side = COLD[split]
+    long = [(f"u{n}", f"i{m}") for n in range(12) for m in range(12)]
+    short = [(f"s{n}", "i0") if side == 0 else ("u0", f"s{n}") for n in range(60)]
+    prepared = cold(split, interactions([*long, *short]), val=2, test=3, shots=1)
+    parts = {}
+    for pair, part in split_of(prepared).items():
+        parts.setdefault(pair[side], set()).add(part)
+    assert all(parts[f"s{n}"] == {0} for n in range(60))
+    assert sum(2 in found for found in parts.values()) == 3 and sum(1 in found for found in parts.values()) == 2
+    with pytest.raises(InputError, match=r"leave none of 12 (items|users) with more than 1 rows for train"):
+        cold(split, interactions([*long, *short]), val=6, test=6, shots=1)
+
+
+def test_users_who_are_held_out_need_no_train_rows_and_come_last():
+    prepared = cold("user_cold", shots=3)
+    train, known = (prepared.known(*splits).degree for splits in (["train"], ["train", "val", "test", "given"]))
+    assert (train[:30] > 0).all() and (train[30:] == 0).all() and (known > 3).all()
+    assert "users without train rows" not in {step.name for step in prepared.steps}
+    rows = prepared.interactions
+    place = rows.user.astype(np.int64) * rows.num_items + rows.item
+    assert (np.diff(place) > 0).all()
+    ids = prepared.users["user_id"].tolist()
+    assert ids[:30] == sorted(ids[:30]) and ids[30:] == sorted(ids[30:]) and ids != sorted(ids)
+    liked = prepare(Memory(random_interactions()), Recipe(split="user_cold", positive=5, val=0.1, test=0.2))
+    assert (
+        (liked.csr("train").degree > 0).sum()
+        < len(liked.users)
+        == (liked.known("train", "val", "test").degree > 0).sum()
+    )
+
+
+def test_held_out_rows_of_items_that_only_the_new_know_are_dropped_unless_kept():
+    data = join(
+        replace(random_interactions(users=40, items=40, rows=900), split=np.zeros(900, np.int8)),
+        interactions([(f"u{n:03}", f"own{n}") for n in range(40)], split=[0] * 40, rating=[5] * 40, timestamp=[1] * 40),
+    )
+    dropped, kept = (cold("user_cold", data, shots=1, unseen_items=unseen) for unseen in ("drop", "keep"))
+    assert len(kept.items) == len(dropped.items) + 10 == 80
+    notes = [next(step.note for step in one.steps if step.name == "items unseen in train") for one in (dropped, kept)]
+    assert notes == ["10 rows of 10 items dropped", "10 rows of 10 items kept"]
+    # the oldest row of each is the one that is dropped: what is given is the first of the others
+    assert [int(one.known("given").degree.sum()) for one in (dropped, kept)] == [10, 10]
+
+
+@by_split
+def test_what_is_known_of_the_new_makes_another_fingerprint(split):
+    found = {(k, r): cold(split, shots=k, reserve=r).fingerprint for k, r in ((0, 0), (0, 5), (2, 0), (2, 5), (5, 5))}
+    assert len(set(found.values())) == 5
+
+
+def test_items_that_no_table_describes_can_be_dropped():
+    data = interactions([("a", "x"), ("a", "y"), ("b", "x"), ("b", "z"), ("c", "z")], rating=[1, 2, 3, 4, 5])
+    items = pd.DataFrame({"title": ["Ex", "Why"]}, index=["y", "x"])
+    recipe = Recipe(split="random", val=0, test=0, orphans="drop")
+    prepared = prepare(Memory(data, items), recipe)
+    assert prepared.items["item_id"].tolist() == ["x", "y"] and prepared.users["user_id"].tolist() == ["a", "b"]
+    assert [(step.name, step.rows) for step in prepared.steps][:2] == [("read", 5), ("orphans", 3)]
+    assert len(prepare(Memory(data, items), replace(recipe, orphans="keep")).items) == 3
+    with pytest.raises(InputError, match="orphans: drop was given, but this data set has no table of items"):
+        prepare(Memory(data), recipe)

@@ -13,10 +13,14 @@ from recsys_lightning.errors import InputError
     [
         ({"val": -0.1}, "val: -0.1 is neither a share"),
         ({"test": 1.5}, "test: 1.5 is neither a share"),
-        ({"split": "cold_items", "test": 2.5}, "test: 2.5 is neither a share .* nor a whole number"),
+        ({"split": "item_cold", "test": 2.5}, "test: 2.5 is neither a share .* nor a whole number"),
         ({"val": 0.5, "test": 0.5}, "leave no share for train"),
         ({"limit_users": 0}, "limit_users: 0 keeps nothing"),
         ({"item_core": -1}, "item_core: -1 is negative"),
+        ({"split": "user_cold", "shots": -1}, "shots: -1 is negative"),
+        ({"split": "random", "shots": 2}, "shots: 2 is of the splits item_cold and user_cold, and the split is random"),
+        ({"reserve": 2}, "reserve: 2 is of the splits"),
+        ({"split": "item_cold", "shots": 5, "reserve": 2}, "shots: 5 is more than reserve: 2 keeps apart. Say reserve"),
     ],
 )
 def test_what_cannot_be_done_is_refused(options: dict[str, Any], message: str) -> None:
@@ -30,7 +34,16 @@ def test_what_cannot_be_done_is_refused(options: dict[str, Any], message: str) -
         (Recipe(), "global_time, val 0.1, test 0.1"),
         (Recipe(split="leave_last_out", val=1, test=2), "leave_last_out, val 1, test 2"),
         (Recipe(split="official", val=0), "official, val 0"),
-        (Recipe(split="cold_items", test=0.2), "cold_items, val 0.1, test 0.2"),
+        (Recipe(split="item_cold", test=0.2), "item_cold, val 0.1, test 0.2"),
+        (Recipe(split="item_cold", shots=1), "item_cold, val 0.1, test 0.1, 1 row of each held-out item in train"),
+        (
+            Recipe(split="user_cold", val=0, shots=5, reserve=10, positive=4),
+            "user_cold, val 0, test 0.1, 5 of 10 reserved rows of each held-out user given, positives from 4",
+        ),
+        (
+            Recipe(split="user_cold", reserve=1),
+            "user_cold, val 0.1, test 0.1, 0 of 1 reserved row of each held-out user given",
+        ),
     ],
 )
 def test_the_split_has_a_name(recipe: Recipe, name: str) -> None:
@@ -43,5 +56,10 @@ def test_plain_values_make_the_same_recipe() -> None:
 
 
 def test_unseen_items_are_kept_where_they_are_what_is_tested() -> None:
-    assert Recipe(split="cold_items").keeps_unseen_items and Recipe(unseen_items="keep").keeps_unseen_items
-    assert not Recipe().keeps_unseen_items
+    assert Recipe(split="item_cold").keeps_unseen_items and Recipe(unseen_items="keep").keeps_unseen_items
+    assert not Recipe().keeps_unseen_items and not Recipe(split="user_cold").keeps_unseen_items
+
+
+@pytest.mark.parametrize(("shots", "reserve", "depth"), [(0, 0, 0), (3, 0, 3), (0, 5, 5), (5, 5, 5), (2, 5, 5)])
+def test_so_many_rows_are_kept_from_the_test(shots: int, reserve: int, depth: int) -> None:
+    assert Recipe(split="user_cold", shots=shots, reserve=reserve).depth == depth

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from recsys_lightning.data import rows as rows_module
-from recsys_lightning.data.rows import Rows, count, distinct, gather, item_noise, noise, offsets, order_within
+from recsys_lightning.data.rows import (
+    Rows,
+    count,
+    distinct,
+    gather,
+    item_noise,
+    noise,
+    offsets,
+    order_within,
+    user_noise,
+)
 from tests.data.memory import interactions, random_interactions
 
 
@@ -71,16 +81,17 @@ def test_noise_is_uniform_and_belongs_to_the_pair():
     assert noise(few, 0)[1] == numbers[place[0]]
 
 
-def test_noise_of_items_belongs_to_the_id():
+@pytest.mark.parametrize("of", [item_noise, user_noise])
+def test_noise_of_items_and_users_belongs_to_the_id(of):
     numbers = {}
     for order in (1, -1):
-        rows = Rows(interactions([("u", f"i{item}") for item in range(2000)][::order]))
+        rows = Rows(interactions([(f"i{n}", f"i{n}") for n in range(2000)][::order]))
         rows.sort()
-        numbers[order] = dict(zip(rows.item_ids.to_pylist(), item_noise(rows, 5).tolist(), strict=True))
+        numbers[order] = dict(zip(rows.item_ids.to_pylist(), of(rows, 5).tolist(), strict=True))
     assert numbers[1] == numbers[-1] and len(set(numbers[1].values())) == 2000
-    few = Rows(interactions([("other", "i7"), ("u", "else")]))
+    few = Rows(interactions([("other", "other"), ("i7", "i7")]))
     few.sort()
-    assert item_noise(few, 5)[few.item_ids.index("i7").as_py()] == numbers[1]["i7"]
-    assert item_noise(few, 6)[few.item_ids.index("i7").as_py()] != numbers[1]["i7"]
+    assert of(few, 5)[few.item_ids.index("i7").as_py()] == numbers[1]["i7"]
+    assert of(few, 6)[few.item_ids.index("i7").as_py()] != numbers[1]["i7"]
     observed = np.bincount([number >> 60 for number in numbers[1].values()], minlength=16)
     assert ((observed - 125) ** 2 / 125).sum() < 50  # chi-square, 15 degrees: p ~ 1e-5

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recsys_lightning.data import rows as rows_module
 from recsys_lightning.data import splits
-from recsys_lightning.data.rows import Rows, item_noise, noise
+from recsys_lightning.data.rows import Rows, item_noise, noise, user_noise
 from recsys_lightning.errors import InputError
 from tests.data.memory import interactions, random_interactions
 
@@ -34,7 +34,8 @@ def all_splits(rows, seed=3):
         splits.leave_last_out(rows.user, rows.time, 0.2, 0.2),
         splits.random(rows.user, numbers, 0.1, 0.1),
         splits.official(rows.user, rows.columns["split"], numbers, 0.1),
-        splits.cold_items(rows.item, item_noise(rows, seed), 0.2, 0.2),
+        splits.cold(rows.item, item_noise(rows, seed), 0.2, 0.2),
+        splits.cold(rows.user, user_noise(rows, seed), 0.2, 0.2),
     ]
 
 
@@ -124,11 +125,11 @@ def test_random_is_even():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([(0.1, 0.1), (0.3, 0.5), (2, 3), (0, 0.25), (0.25, 0), (0, 0), (1, 0.2)]))
-def test_cold_items_hold_out_whole_items(seed, sizes):
+def test_the_cold_split_holds_out_whole_items(seed, sizes):
     rows = Rows(random_interactions(seed=seed))
     rows.sort()
     rows.keep(rows.item % 3 > 0)  # some items are left without rows
-    labels = splits.cold_items(rows.item, item_noise(rows, seed), *sizes)
+    labels = splits.cold(rows.item, item_noise(rows, seed), *sizes)
     part = [set(rows.item[labels == label].tolist()) for label in (TRAIN, VAL, TEST)]
     assert not (part[0] & part[1] or part[0] & part[2] or part[1] & part[2])
     items = len(set(rows.item.tolist()))
@@ -138,11 +139,11 @@ def test_cold_items_hold_out_whole_items(seed, sizes):
 
 def test_cold_items_are_random_and_leave_some_to_train():
     rows = sorted_rows([("u", f"i{i}") for i in range(500)])
-    one, other = (splits.cold_items(rows.item, item_noise(rows, seed), 0, 0.2) == TEST for seed in (0, 1))
+    one, other = (splits.cold(rows.item, item_noise(rows, seed), 0, 0.2) == TEST for seed in (0, 1))
     assert one.sum() == other.sum() == 100
     assert 5 < (one & other).sum() < 40  # 20 by chance
     with pytest.raises(InputError, match=r"val: 0\.1 and test: 499 leave none of 500 items for train"):
-        splits.cold_items(rows.item, item_noise(rows, 0), 0.1, 499)
+        splits.cold(rows.item, item_noise(rows, 0), 0.1, 499)
 
 
 def test_official_cuts_val_out_of_train_only():
@@ -166,3 +167,26 @@ def test_blocks_of_users_change_nothing(monkeypatch):
         monkeypatch.setattr(splits, "BLOCK", block)
         monkeypatch.setattr(rows_module, "BLOCK", block)
         assert (splits.leave_last_out(rows.user, rows.time, 0.1, 0.2) == whole).all()
+
+
+def test_only_what_is_able_is_held_out():
+    rows = Rows(random_interactions(users=50, items=40, rows=900))
+    rows.sort()
+    able = np.bincount(rows.user, minlength=50) > 18
+    labels = splits.cold(rows.user, user_noise(rows, 1), 0.3, 3, able)
+    held = [set(rows.user[labels == label].tolist()) for label in (VAL, TEST)]
+    assert [len(part) for part in held] == [int(0.3 * able.sum()), 3]
+    assert all(able[list(part)].all() for part in held) and not held[0] & held[1]
+    with pytest.raises(InputError, match=r"val: 0\.1 and test: 0\.1 leave none of 0 users with more than 90 rows for"):
+        splits.cold(rows.user, user_noise(rows, 1), 0.1, 0.1, able & False, "users with more than 90 rows")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.booleans()), max_size=30))
+def test_positives_before_are_counted(rows):
+    code, key, positive = (np.array([row[column] for row in rows], int) for column in range(3))
+    expected = [
+        sum(p for n, (c, k, p) in enumerate(rows) if c == code[row] and (k, n) < (key[row], row))
+        for row in range(len(rows))
+    ]
+    assert splits.positives_before(code, key, positive.astype(bool)).tolist() == expected

@@ -17,6 +17,7 @@ from recsys_lightning.data.sources import SOURCES
 from recsys_lightning.datamodules import datasets
 from recsys_lightning.datamodules.datasets import (
     Amazon,
+    Books,
     Goodbooks,
     GraphReady,
     HetrecLastFM,
@@ -36,6 +37,17 @@ EVERY: dict[type[InteractionsDataModule], dict[str, object]] = {
     Amazon: {"files": {"Books": "books.csv"}, "folder": "amazon-2014", "layout": "2014"},
     LightGCNSplit: {"folder": "yelp2018"},
     HetrecLastFM: {},
+    Books: {
+        "books": "my_books.csv",
+        "users": "log.csv",
+        "folder": "mine",
+        "name": "ours",
+        "columns": Columns("who", "what"),
+        "file_order": True,
+        "author_separator": ";",
+        "encoding": "latin-1",
+        "on_bad": "drop",
+    },
     Table: {"interactions": "mine.csv", "columns": Columns("who", "what"), "name": "mine"},
 }
 
@@ -61,8 +73,9 @@ def test_options_reach_the_source_and_the_datamodule(kind: type[InteractionsData
     assert type(data.source).__name__ == kind.__name__
     assert (data.batch_size, data.history_length) == (7, 3)
     options = data.source.options()
+    separators = getattr(data.source, "separators", {})
     for name, value in EVERY[kind].items():
-        assert value in (getattr(data.source, name, None), options.get(name))
+        assert value in (getattr(data.source, name, None), options.get(name), *separators.values())
 
 
 def test_splits_suit_the_data() -> None:
@@ -70,6 +83,8 @@ def test_splits_suit_the_data() -> None:
     assert (LightGCNSplit().recipe.split, LightGCNSplit().recipe.unseen_items) == ("official", "keep")
     assert GraphReady().recipe.split == "official"
     assert HetrecLastFM().recipe.split == "random"
+    own = Books().recipe
+    assert (own.orphans, own.user_core, own.item_core, own.split) == ("drop", 5, 10, "leave_last_out")
     assert MovieTweetings().recipe.split == MovieLens().recipe.split == "global_time"
 
 

@@ -275,3 +275,60 @@ def test_a_user_without_train_rows_is_neither_trained_nor_tested() -> None:
     )
     assert data.prepared.users["user_id"].tolist() == ["a", "b"]
     assert ranked(data.test_dataloader())[0] == [0, 1]
+
+
+USER_COLD = Recipe(split="user_cold", val=0.1, test=0.2, shots=3, reserve=3)
+
+
+def test_given_rows_are_seen_when_users_are_scored_and_never_trained_on() -> None:
+    data = module(USER_COLD, history_length=20)
+    given = rows_of(data, "given")
+    for stage, test_views in (("fit", "train+val"), ("test", "train"), ("test", "train+val"), ("predict", "train+val")):
+        data.test_views = test_views  # type: ignore[assignment]
+        data.setup(stage)
+        fitting = ["train"] if "fit" in stage or test_views == "train" else ["train", "val"]
+        assert pairs(data.fitting_views.train) == rows_of(data, *fitting)
+        assert pairs(data.views.train) == rows_of(data, *fitting) | given
+        assert data.views.graph["user", "rates", "movie"].edge_index.shape[1] == len(rows_of(data, *fitting, "given"))
+        for views, splits in ((data.fitting_views, fitting), (data.views, [*fitting, "given"])):
+            assert history_of(views) == rows_of(data, *splits)
+    trained = {
+        pair for batch in data.train_dataloader() for pair in zip(batch.user.tolist(), batch.item.tolist(), strict=True)
+    }
+    assert trained == rows_of(data, "train") and not trained & given and len(given) == 3 * 18
+
+
+def history_of(views: Views) -> set[tuple[int, int]]:
+    history = views.history
+    return set(zip(history.mask.nonzero()[:, 0].tolist(), history.item[history.mask].tolist(), strict=True))
+
+
+def test_without_given_rows_everything_is_one_object() -> None:
+    for recipe in (RANDOM, replace(USER_COLD, shots=0), Recipe(split="item_cold", shots=2)):
+        data = module(recipe)
+        assert data.given == () and data.views is data.fitting_views
+    data = module(USER_COLD)
+    assert data.given == ("given",) and data.views is data.views is not data.fitting_views
+
+
+def test_given_rows_are_masked_for_their_users() -> None:
+    data = module(USER_COLD)
+    given, before = rows_of(data, "given"), {"val": ["train"], "test": ["train", "val"]}
+    for split, splits in before.items():
+        users, seen, relevant = ranked(data.ranking_loader(split))
+        assert relevant == rows_of(data, split) and not relevant & seen
+        assert seen == {pair for pair in rows_of(data, *splits) | given if pair[0] in set(users)}
+        assert {user for user, _ in seen} == set(users)
+    users, seen, _ = ranked(data.predict_dataloader())
+    assert users == list(range(60)) and seen == rows_of(data, "train", "val") | given
+
+
+def test_given_rows_change_nothing_that_is_trained_on() -> None:
+    """G5: with what is given of new users and without it, the tensors of the training are the same, bit for bit."""
+    one, other = (module(replace(USER_COLD, shots=shots)) for shots in (0, 3))
+    assert rows_of(one, "val", "test") == rows_of(other, "val", "test") and len(rows_of(other, "given")) == 54
+    assert replace(one.schema, fingerprint="", split="") == replace(other.schema, fingerprint="", split="")
+    assert one.schema.fingerprint != other.schema.fingerprint
+    assert_same_views(one.fitting_views, other.fitting_views)
+    for batch, same in zip(one.train_dataloader(), other.train_dataloader(), strict=True):
+        assert all(map(torch.equal, batch, same))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys_lightning.batches import Views
+from recsys_lightning.batches import CSR, PairBatch, Views
 from recsys_lightning.losses import bpr
 from recsys_lightning.models import Recommender
 from tests import worlds
@@ -158,6 +158,25 @@ class RecommenderContract:
             assert penalty.isfinite()
             assert penalty >= 0
 
+    def test_new_users_are_known_by_their_own_items_alone(self) -> None:
+        matrix = self.matrix()
+        model, known = self.build(matrix), torch.tensor([4, 0, 4, 3])
+        state, own = model.encode(self.views(matrix)), worlds.csr(matrix[known])
+        if not model.folds_in:
+            with pytest.raises(NotImplementedError):
+                model.users_of(state, own)
+            return
+        u = model.users_of(state, own)
+        assert u.shape == model.users(state, known).shape
+        scores = model.score_all(u, state)
+        assert scores.isfinite().all()
+        torch.testing.assert_close(scores[0], scores[2])
+        for place, user in enumerate(known):
+            alone = model.score_all(model.users_of(state, worlds.csr(matrix[user, None])), state)
+            torch.testing.assert_close(alone[0], scores[place])
+        nobody = CSR(torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+        assert model.users_of(state, nobody).shape == (0, *u.shape[1:])
+
     def test_state_dict_round_trip_without_pickled_code(self) -> None:
         matrix = self.matrix()
         model, twin = self.build(matrix), self.build(matrix, seed=1)
@@ -199,9 +218,23 @@ class TrainedContract(RecommenderContract):
         assert not untouched
         assert losses[-1] < losses[0]
 
+    def test_what_a_model_adds_to_the_loss_is_a_scalar_that_can_be_learned_from(self) -> None:
+        matrix = self.matrix()
+        model, views = self.build(matrix).train(), self.views(matrix)
+        user, item = matrix.nonzero().T
+        batch = PairBatch(user, item, item, torch.zeros(len(item)), torch.zeros(len(item)))
+        auxiliary = model.auxiliary(model.encode_for(views, batch), batch)
+        assert auxiliary is None or (auxiliary.shape == () and auxiliary.isfinite() and auxiliary.requires_grad)
+
 
 class ClosedFormContract(RecommenderContract):
     """What models that are solved promise besides."""
+
+    def test_users_of_the_data_could_as_well_be_new(self) -> None:
+        matrix = self.matrix()
+        model, user = self.build(matrix), torch.tensor([4, 0, 4, 3])
+        state = model.encode(self.views(matrix))
+        torch.testing.assert_close(model.users_of(state, worlds.csr(matrix[user])), model.users(state, user))
 
     def test_scores_before_fit_are_refused(self) -> None:
         model = self.model(worlds.schema(U, I), **self.options)

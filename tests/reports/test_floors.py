@@ -145,14 +145,15 @@ def test_a_floor_that_cannot_be_computed_says_why_and_is_tried_again(monkeypatch
     assert again[0] == found[0]
 
 
+@pytest.mark.parametrize("recipe", [RANDOM, Recipe(split="user_cold", shots=4)], ids=["random", "user_cold"])
 @pytest.mark.parametrize("test_views", ["train", "train+val"])
 @pytest.mark.parametrize("name", ["Popularity", "ItemKNN", "EASE", "GFCF"])
-def test_figures_are_those_of_the_ranking_task(tmp_path: Path, name: str, test_views: str) -> None:
-    given = data(test_views=test_views)
+def test_figures_are_those_of_the_ranking_task(tmp_path: Path, name: str, test_views: str, recipe: Recipe) -> None:
+    given = data(recipe, test_views=test_views)
     [floor], _ = compute(given, name)
     model = next(model for model in module.FLOORS if model.__name__ == name)
     task = Ranking(partial(model, **floor.options), k=[5])
-    trainer(tmp_path).test(task, data(test_views=test_views), verbose=False)
+    trainer(tmp_path).test(task, data(recipe, test_views=test_views), verbose=False)
     assert {f"test/{name}": value for name, value in floor.test.items()} == pytest.approx(
         task.results, abs=1e-12, nan_ok=True
     )
@@ -161,8 +162,8 @@ def test_figures_are_those_of_the_ranking_task(tmp_path: Path, name: str, test_v
 def test_more_views_help_where_they_may_be_seen() -> None:
     given = data()
     train, both = (
-        evaluate(EASE(given.schema, 10.0), given.views_of(*splits), given.ranking_loader("test"), [5])
-        for splits in (["train"], ["train", "val"])
+        evaluate(EASE(given.schema, 10.0), views, views, given.ranking_loader("test"), [5])
+        for views in (given.views_of("train"), given.views_of("train", "val"))
     )
     assert train["users"] == both["users"] and train["ndcg_5"] != both["ndcg_5"]
 
@@ -176,6 +177,14 @@ def test_the_file_is_plain_json() -> None:
 
 def test_evaluate_takes_any_batches() -> None:
     given = data()
-    whole = evaluate(Popularity(given.schema), given.views, given.ranking_loader("val"), [5, 10])
+    whole = evaluate(Popularity(given.schema), *2 * [given.views], given.ranking_loader("val"), [5, 10])
     small = data(eval_batch_size=3)
-    assert evaluate(Popularity(small.schema), small.views, small.ranking_loader("val"), [5, 10]) == whole
+    assert evaluate(Popularity(small.schema), *2 * [small.views], small.ranking_loader("val"), [5, 10]) == whole
+
+
+def test_given_rows_are_scored_by_and_not_fitted_to() -> None:
+    given = data(Recipe(split="user_cold", shots=4))
+    model = Popularity(given.schema)
+    evaluate(model, given.fitting_views, given.views, given.ranking_loader("val"), [5])
+    assert torch.equal(model.count.long(), given.fitting_views.popularity)
+    assert int(given.views.popularity.sum()) > int(model.count.sum())

@@ -41,21 +41,21 @@ REPORT = RankingReport(
 
 
 def remarks(report: RankingReport) -> str:
-    """Both forms carry them."""
-    said = [line for line in report.table().splitlines() if line in report.markdown().splitlines()]
-    return "\n".join(filter(None, said))
+    """The table ends with them."""
+    said = [remark.text for remark in report.remarks()]
+    assert report.table().splitlines()[-len(said) or None :] == (said or report.table().splitlines())
+    return "\n".join(said)
 
 
 def test_a_model_above_all_floors_needs_no_remark() -> None:
     assert remarks(REPORT) == ""
-    assert "UNDER THE FLOOR" not in REPORT.markdown() and "WATERMARK" not in REPORT.markdown()
 
 
 def test_a_model_under_a_floor_is_marked_with_the_better_ones() -> None:
     better = Floor("EASE", {"l": 5.0}, True, metrics(0.31))
     report = replace(REPORT, floors=(REPORT.floors[0], better))
     assert remarks(report) == "UNDER THE FLOOR: LightGCN has ndcg_5 0.3000; better are EASE (0.3100)."
-    assert "0.3100*" in report.table() and "**0.3100**" in report.markdown()
+    assert "0.3100*" in report.table() and report.remarks()[0].grave
 
 
 def test_as_good_as_a_floor_is_not_under_it() -> None:
@@ -74,7 +74,7 @@ def test_floors_with_default_options_are_marked() -> None:
 def test_a_missing_floor_is_listed_with_the_reason() -> None:
     report = replace(REPORT, floors=(*REPORT.floors, Floor("GFCF", note="it needs 9 GB and 4 are free.")))
     assert remarks(report) == "GFCF is missing: it needs 9 GB and 4 are free."
-    assert "| GFCF |" in report.markdown()
+    assert "GFCF" in [row[0] for row in report.comparison()[1]]
 
 
 def test_numbers_that_select_on_test_are_watermarked() -> None:
@@ -93,19 +93,10 @@ def test_the_table_says_what_it_was_measured_on() -> None:
     assert lines[4].split()[0] == "LightGCN" and lines[4].split()[-2:] == ["1,234", "2.5000"]
 
 
-def test_markdown_holds_all_that_another_person_needs() -> None:
-    text = REPORT.markdown()
-    assert text.startswith("# LightGCN on world\n")
-    assert REPORT.fingerprint in text and "1,234 users tested" in text
-    assert "| test/map_5 | 0.1235 |" in text  # every metric, not only those of the comparison
-    assert "| duplicates | 8,990 | 1,300 | 70 | 10 repeated pairs dropped |" in text
-    for word in (
-        "recall@k = hits / held-out items",
-        "only figures with `sampled`",
-        "ndcg@k: gain 1",
-        "Ties are broken",
-    ):
-        assert word in text
+def test_grave_remarks_come_first() -> None:
+    report = replace(REPORT, floors=(), looked_at_test=True, held_out=2000)
+    assert [remark.grave for remark in report.remarks()] == [True, True, False]
+    assert remarks(report).splitlines()[0].startswith("PARTIAL: 1,234 of 2,000 users were tested")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +108,7 @@ def test_markdown_holds_all_that_another_person_needs() -> None:
     ],
 )
 def test_the_future_is_spoken_of(future: Future | None, sentence: str) -> None:
-    assert sentence in replace(REPORT, future=future).markdown().replace("\n", " ")
+    assert sentence in replace(REPORT, future=future).about_the_future()
 
 
 def test_what_was_not_measured_is_a_gap_in_the_comparison() -> None:

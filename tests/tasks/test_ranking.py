@@ -71,7 +71,7 @@ def test_weight_decay_is_of_the_embeddings_of_the_batch(tmp_path: Path) -> None:
     for task in (plain, decayed):
         torch.manual_seed(0)
         task.build(module.schema)
-        task._views = module.views
+        task._views = task._fitting_views = module.views
         task.log = lambda *_, **__: None  # type: ignore[method-assign]
         terms.append(task.training_step(batch, 0))
     state = decayed.recommender.encode(module.views)

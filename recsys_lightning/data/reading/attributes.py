@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys_lightning.data.reading import convert
-from recsys_lightning.data.reading.cells import json_lists, years
+from recsys_lightning.data.reading.cells import json_lists, loose_lists, loose_numbers, years
 from recsys_lightning.data.reading.checks import File, require_columns
 from recsys_lightning.data.reading.delimited import SuspectError, look
 from recsys_lightning.data.reading.frames import id_column
@@ -27,6 +27,7 @@ def read_attributes(
     rename: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
     json: Sequence[str] = (),
+    loose: Sequence[str] = (),
     numbers: Sequence[str] = (),
     dates: Sequence[str] = (),
     separator: str | None = None,
@@ -46,6 +47,8 @@ def read_attributes(
         lists: column of the result -> separator between its values; it will hold lists of strings. In a DataFrame or a
             Parquet file the values may be lists already.
         json: those of the lists whose cells may be JSON lists too.
+        loose: those of the lists and numbers that are written as shops do it, such as `$12.99` and `['a', 'b']`
+            (reading/loose.py): cells that cannot be read count as unknown, and a warning says how many.
         numbers: columns of the result that are numbers; NaN where empty. All others are texts, "" where empty.
         dates: columns of the result that hold the years of dates; NaN where empty.
         separator: between the columns of a text file; None finds it out.
@@ -71,6 +74,10 @@ def read_attributes(
             columns[name] = json_lists(where, values, (lists or {})[name])
         elif name in dates:
             columns[name] = years(where, values)
+        elif name in loose:
+            separator_of = (lists or {}).get(name)
+            cells = loose_numbers(where, values) if separator_of is None else loose_lists(where, values, separator_of)
+            columns[name] = cells
         elif name in (lists or {}):
             columns[name] = split_lists(values, (lists or {})[name])
         elif name in numbers:

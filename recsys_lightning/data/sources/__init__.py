@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recsys_lightning.data.sources.amazon import Amazon
 from recsys_lightning.data.sources.base import Card, Raw, Source
+from recsys_lightning.data.sources.books import BookColumns, Books
 from recsys_lightning.data.sources.goodbooks import Goodbooks
 from recsys_lightning.data.sources.graph_ready import GraphReady
 from recsys_lightning.data.sources.hetrec import HetrecLastFM
@@ -45,6 +46,8 @@ __all__ = [
     "SOURCES",
     "Amazon",
     "Attributes",
+    "BookColumns",
+    "Books",
     "Card",
     "Goodbooks",
     "GraphReady",

@@ -81,6 +81,8 @@ class Source(ABC):
     """Item columns that can become graph nodes, with the node type of each, e.g. {"genres": "genre"}."""
     on_request: tuple[str, ...] = ()
     """Node types among them that are no part of the graph unless it is asked for them."""
+    later: tuple[str, ...] = ()
+    """Item columns that were gathered after the interactions, such as counts of ratings: they tell of the future."""
     variants: ClassVar[dict[str, dict[str, object]]] = {}
     """Data set name -> constructor options, for the catalogue; none means that files must be named first."""
 

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from recsys_lightning.data.reading.attributes import empty, read_attributes
+from recsys_lightning.data.reading.delimited import look
 from recsys_lightning.data.reading.tables import Columns, positions, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
+
+_COUNTS = {"average_rating": "average_rating", "ratings_count": "rating_number"}
+"""Read where the file has them."""
 
 
 class Goodbooks(Source):
@@ -29,17 +33,18 @@ class Goodbooks(Source):
         url="https://github.com/zygmuntz/goodbooks-10k/releases/download/v1.0/goodbooks-10k.zip",
         files={
             "ratings.csv": "user_id, book_id, rating 1-5",
-            "books.csv": "titles, authors, year, language",
+            "books.csv": "titles, authors, year, language, mean and number of ratings",
             "book_genres.csv": "book_id, genres; optional, it is not in the official archive",
         },
         notes=(
             "ratings_random.csv, the whole histories of some users, may lie in place of ratings.csv.",
             "There is no clock: the order of the file is that of time, within a user.",
-            "Counts and mean ratings in books.csv are later than the ratings; they are not read.",
+            "Mean and number of ratings in books.csv are later than the ratings: features of them tell of the future.",
             "Genres are shelf names, with many spellings of one thing.",
         ),
     )
     item_type = "book"
+    later = ("average_rating", "rating_number")
     variants = {"goodbooks": {}}  # noqa: RUF012
 
     def __init__(self, root: Path, ratings: Literal["ratings.csv", "ratings_random.csv"] | None = None) -> None:
@@ -69,6 +74,8 @@ class Goodbooks(Source):
         self.check()
         ratings, books, *genres = self.files()
         interactions = read_interactions(ratings, Columns("user_id", "book_id", "rating"), separator=",")
+        header = look(books, separator=",").header
+        counts = {name: ours for name, ours in _COUNTS.items() if name in header}
         items = read_attributes(
             books,
             "book_id",
@@ -77,9 +84,10 @@ class Goodbooks(Source):
                 "authors": "authors",
                 "original_publication_year": "year",
                 "language_code": "language",
-            },
+            }
+            | counts,
             lists={"authors": ","},
-            numbers=["year"],
+            numbers=["year", *counts.values()],
             separator=",",
         )
         for file in genres:

@@ -23,6 +23,7 @@ _JOINED = Card(
         "IMDb numbers are written without leading zeros, unlike in the raw files.",
         "Ratings were found from 2013-02 to 2013-09.",
         "Where Wikidata has two films for one IMDb number, the first one is used.",
+        "Box office and critics' scores (meter, metacritic) are later than many of the ratings.",
     ),
 )
 _RAW = Card(
@@ -64,6 +65,7 @@ class MovieTweetings(Source):
         else:
             self.attributes |= {"directors": "director", "writers": "writer", "cast": "actor", "countries": "country"}
             self.on_request = ("actor", "country")
+            self.later = ("box_office", "meter", "metacritic")
 
     def files(self) -> list[Path]:
         """Ratings and films."""

@@ -18,12 +18,22 @@ def shuffled(text: ItemText, known: NDArray[np.bool_], seed: int) -> ItemText:
         known: (I,) items of train, which exchange their texts among themselves, as do the others.
         seed: of the exchange.
     """
+    return text.take(partners(known, seed))
+
+
+def partners(known: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+    """(I,) another item for each item: of train for those of train, of the others for the others.
+
+    Args:
+        known: (I,) items of train.
+        seed: of the exchange.
+    """
     random = np.random.default_rng(seed)
     source = np.arange(len(known))
     for group in (np.flatnonzero(known), np.flatnonzero(~known)):
         ring = random.permutation(group)  # no item keeps its own, as in any permutation one would on average
         source[ring] = np.roll(ring, 1)
-    return text.take(source)
+    return source
 
 
 def randomised(text: ItemText, seed: int) -> ItemText:

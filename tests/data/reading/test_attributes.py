@@ -95,3 +95,13 @@ def test_json_lists_and_dates(tmp_path: Path) -> None:
     assert found["tags"].tolist() == [["x|y"], ["x", "y"]] and found["year"].fillna(0).tolist() == [1999, 0]
     plain = read_attributes(path, "id", rename=rename, lists={"tags": "|"})
     assert plain["tags"].tolist() == [['["x', 'y"]'], ["x", "y"]]
+
+
+def test_loose_lists_and_numbers_of_files_and_parquet(tmp_path: Path) -> None:
+    path = write(tmp_path, "id,tags,price\na,\"['x', 'y']\",$1.50\nb,y,\n")
+    pd.DataFrame({"id": ["a", "b"], "tags": [["x", "y"], ["y"]], "price": ["$1.50", None]}).to_parquet(
+        tmp_path / "films.parquet"
+    )
+    for file in (path, tmp_path / "films.parquet"):
+        found = read_attributes(file, "id", lists={"tags": ","}, numbers=["price"], loose=["tags", "price"])
+        assert found["tags"].tolist() == [["x", "y"], ["y"]] and found["price"].fillna(0).tolist() == [1.5, 0]

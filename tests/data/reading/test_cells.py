@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_lightning.data.reading.cells import clean, json_lists, years
+from recsys_lightning.data.reading.cells import clean, json_lists, loose_lists, loose_numbers, years
 from recsys_lightning.errors import InputError
 
 
@@ -45,3 +45,13 @@ def test_other_dates_are_named_by_row(cell: str) -> None:
 
 def test_halves_of_characters_are_replaced() -> None:
     assert clean(" a\ud83d ") == "a?"
+
+
+def test_loose_cells_that_cannot_be_read_are_unknown_and_counted() -> None:
+    cells = column("$1.50", "", "free", "gratis", "soon", "never", None).set_axis(list("abcdefg"))
+    told = r"t\.csv: the column 'keywords' holds 4 values that are no numbers and count as unknown: 'free' of c, 'grat"
+    with pytest.warns(UserWarning, match=told + r"is' of d, 'soon' of e and others\."):
+        found = loose_numbers("t.csv", cells)
+    assert found["a"] == 1.5 and found.isna().sum() == 6 and found.dtype == np.float64
+    with pytest.warns(UserWarning, match=r"holds 1 values that are no lists and count as unknown: '\[x' of 1\."):
+        assert loose_lists("t.csv", column("['a']", "[x", "b|c"), "|").tolist() == [["a"], [], ["b", "c"]]

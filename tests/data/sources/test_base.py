@@ -50,6 +50,7 @@ def test_sources_are_listed_by_name() -> None:
         "hetrec-lastfm",
         "table",
         "graph-ready",
+        "books",
     }
     assert set(SOURCES) == expected
     assert {SOURCES[name].name for name in SOURCES} == expected

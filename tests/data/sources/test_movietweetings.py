@@ -26,6 +26,7 @@ def test_embedded_sample() -> None:
     distinct = {column: raw.items[column].explode().nunique() for column in source.attributes}
     assert distinct == {"genres": 21, "directors": 1_305, "writers": 2_258, "cast": 19_085, "countries": 65}
     assert source.on_request == ("actor", "country")
+    assert source.later == ("box_office", "meter", "metacritic")
     assert raw.items["runtime"].isna().sum() == 15
 
 

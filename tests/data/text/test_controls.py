@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_lightning.data.text.controls import randomised, shuffled
+from recsys_lightning.data.text.controls import partners, randomised, shuffled
 from recsys_lightning.data.text.item_text import ItemText
 
 
@@ -30,6 +30,12 @@ def test_each_item_gets_all_of_another_one_of_its_group(train: list[bool], seed:
             assert (giver != np.arange(len(known)))[group].all()
     assert np.diff(moved.crow).tolist() == (giver % 3).tolist()
     assert (moved.review[:, 0] == np.repeat(moved.overview[:, 0], np.diff(moved.crow))).all()
+
+
+def test_nobody_is_its_own_partner() -> None:
+    found = partners(np.arange(6) < 4, 0)
+    assert sorted(found[:4]) == [0, 1, 2, 3] and found[4:].tolist() == [5, 4]
+    assert (found != np.arange(6)).all()
 
 
 def test_the_seed_decides() -> None:

@@ -25,7 +25,7 @@ from recsys_lightning.errors import InputError
 from tests.data.memory import Memory, interactions, random_interactions
 from tests.data.text.films import NAMES, Counting, Fitted, films, letters, table
 
-COLD = Recipe(split="cold_items", val=0.1, test=0.2)
+COLD = Recipe(split="item_cold", val=0.1, test=0.2)
 
 
 def make(recipe: TextRecipe, prepared: Prepared | None = None, cache: Path | None = None) -> ItemText:

@@ -1,0 +1,1 @@
+"""The parts of a diagnosis, each made of a tested model and its data."""

@@ -1,0 +1,276 @@
+"""Sweep files of W&B, as `recsys tune` reads them: what is searched, and how."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from recsys_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+KEYS = ("program", "command", "name", "description", "project", "entity")
+"""Of a sweep file, for W&B alone."""
+READ = ("method", "metric", "parameters", "early_terminate", "run_cap")
+"""Of a sweep file, for both."""
+METHODS = ("bayes", "random", "grid")
+ENTRIES = {
+    "constant": {"value"},
+    "categorical": {"values"},
+    "int_uniform": {"min", "max"},
+    "uniform": {"min", "max"},
+    "q_uniform": {"min", "max", "q"},
+    "log_uniform": {"min", "max"},
+    "log_uniform_values": {"min", "max"},
+}
+"""Distributions that both can draw from, with what each needs."""
+WARM_UP = 3
+"""Epochs in which the median rule stops no trial: the first ones say little of the last."""
+FIRST = 5
+"""Trials that the median rule lets end first."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep file asks for.
+
+    Attributes:
+        method: bayes, random or grid.
+        metric: that selects.
+        maximize: whether more of it is better.
+        fixed: options with one value, by name.
+        space: options to choose, by name.
+        stop: `early_terminate` of the file; empty for none.
+        run_cap: most trials; None for no limit.
+    """
+
+    method: str
+    metric: str
+    maximize: bool
+    fixed: dict[str, object]
+    space: dict[str, BaseDistribution]
+    stop: dict[str, Any]
+    run_cap: int | None
+
+    @property
+    def grid(self) -> list[dict[str, Any]]:
+        """All combinations in their order, of which the last option changes first."""
+        choices = [_choices(distribution) for distribution in self.space.values()]
+        return [dict(zip(self.space, values, strict=True)) for values in itertools.product(*choices)]
+
+    def first(self) -> dict[str, Any]:
+        """Some values that may be chosen, by name."""
+        return {name: _choices(distribution)[0] for name, distribution in self.space.items()}
+
+    def options(self, chosen: Mapping[str, Any]) -> list[str]:
+        """Options of the command line, written as W&B's `${args}` writes them."""
+        return [f"--{name}={value}" for name, value in {**self.fixed, **chosen}.items()]
+
+    def sampler(self, seed: int, done: int) -> BaseSampler:
+        """What draws the next trial: a function of the seed and of the trials that ended, as a search may be resumed."""
+        from optuna.samplers import RandomSampler, TPESampler
+
+        word = int.from_bytes(hashlib.blake2b(f"{seed}/{done}".encode(), digest_size=4).digest(), "big")
+        return TPESampler(seed=word, constant_liar=False) if self.method == "bayes" else RandomSampler(word)
+
+    def pruner(self) -> BasePruner:
+        """What stops poor trials early: hyperband where the file says so, else the median of the others."""
+        from optuna.pruners import HyperbandPruner, MedianPruner
+
+        if not self.stop:
+            return MedianPruner(n_startup_trials=FIRST, n_warmup_steps=WARM_UP)
+        eta = self.stop.get("eta", 3)
+        if "min_iter" in self.stop:
+            return HyperbandPruner(self.stop["min_iter"], reduction_factor=eta)
+        most = self.stop["max_iter"]
+        return HyperbandPruner(max(1, int(most / eta ** self.stop["s"])), most, reduction_factor=eta)
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a sweep file.
+
+    Raises:
+        InputError: it cannot be read, is no sweep, would select by what must not select, or asks for what Optuna cannot
+            express.
+    """
+    content = _content(path)
+    metric, goal = _metric(content.get("metric"), path)
+    parameters = content.get("parameters")
+    if not isinstance(parameters, dict) or not parameters:
+        raise InputError(f"{path} names no parameters: which options are to be searched?")
+    fixed: dict[str, object] = {}
+    space: dict[str, BaseDistribution] = {}
+    for name, entry in parameters.items():
+        where = f"{path}, parameters.{name}"
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} is {entry}; it must be a value, values, or min and max.")
+        kind = _kind(entry, where)
+        if kind == "constant":
+            fixed[name] = _scalar(entry["value"])
+        else:
+            space[name] = _distribution(kind, entry, where)
+    method = content.get("method")
+    if method not in METHODS:
+        raise InputError(f"{path}: method is {method}; it can be {', '.join(METHODS)}.")
+    if not space:
+        raise InputError(f"{path} leaves nothing to choose: every parameter has one value.")
+    sweep = Sweep(method, metric, goal, fixed, space, _stop(content.get("early_terminate"), path), _cap(content, path))
+    if method == "grid":
+        for name, distribution in space.items():
+            if not _choices(distribution, complete=True):
+                raise InputError(f"{path}, parameters.{name}: a grid needs values, or whole numbers from min to max.")
+    return sweep
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"The sweep {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise InputError(f"The sweep {path} is no YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no sweep: it needs method, metric and parameters.")
+    for key in content:
+        if key not in KEYS + READ:
+            near = difflib.get_close_matches(str(key), KEYS + READ, 1)
+            raise InputError(f"{path}: {key} is no key of a sweep.{f' Did you mean {near[0]}?' if near else ''}")
+    return content
+
+
+def _metric(metric: object, path: Path) -> tuple[str, bool]:
+    if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
+        raise InputError(f"{path}: metric needs a name, such as val/ndcg_10, and a goal.")
+    if unknown := set(metric) - {"name", "goal"}:
+        raise InputError(f"{path}: metric.{min(unknown)} is not known to `recsys tune`; it reads name and goal.")
+    name, goal = metric["name"], metric.get("goal")
+    if goal not in ("maximize", "minimize"):
+        raise InputError(f"{path}: metric.goal is {goal}; it must be maximize or minimize.")
+    if name.startswith("test/"):
+        better = name.replace("test/", "val/")
+        raise InputError(f"{path}: {name} would select on the test rows. Set metric.name to {better}.")
+    if "_sampled_" in name:
+        raise InputError(
+            f"{path}: {name} ranks against sampled candidates, which can reverse the order of models: it must not "
+            f"select one. Set metric.name to {name.split('_sampled_')[0]}."
+        )
+    if not name.startswith("val/"):
+        raise InputError(f"{path}: metric.name is {name}; options are selected on val. Choose one such as val/ndcg_10.")
+    return name, goal == "maximize"
+
+
+def _kind(entry: dict[str, Any], where: str) -> str:
+    """The distribution, as W&B infers it."""
+    if "parameters" in entry:
+        raise InputError(f"{where} is nested. Write options by their full names, such as model.recommender.dim.")
+    if "probabilities" in entry:
+        raise InputError(f"{where}: Optuna draws values with equal probability. Leave probabilities out.")
+    given = set(entry) - {"distribution"}
+    kind = entry.get("distribution")
+    if kind is None:
+        whole = all(isinstance(entry.get(end), int) for end in ("min", "max"))
+        inferred = {"value": "constant", "values": "categorical", "min": "int_uniform" if whole else "uniform"}
+        kind = next((inferred[key] for key in inferred if key in given), None)
+    if kind not in ENTRIES:
+        what = "names no values" if kind is None else f"has the distribution {kind}, which Optuna cannot draw from"
+        raise InputError(
+            f"{where} {what}. There are value, values, or min and max with {', '.join(list(ENTRIES)[2:])}."
+        )
+    if given != ENTRIES[kind]:
+        needed = " and ".join(sorted(ENTRIES[kind]))
+        raise InputError(f"{where}: {kind} needs {needed}, and there is {' and '.join(sorted(given)) or 'nothing'}.")
+    return str(kind)
+
+
+def _distribution(kind: str, entry: dict[str, Any], where: str) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if kind == "categorical":
+        values = entry["values"]
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{where}.values is {values}; it must be a list of some values.")
+        return CategoricalDistribution([_scalar(value) for value in values])
+    for key in sorted(ENTRIES[kind]):
+        if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+            raise InputError(f"{where}.{key} is {entry[key]}; it must be a number (YAML takes 1e-3 for a word: 0.001).")
+    low, high = entry["min"], entry["max"]
+    if kind == "log_uniform":  # its bounds are exponents
+        low, high = math.exp(low), math.exp(high)
+    if not low <= high or (kind == "log_uniform_values" and not low > 0):
+        above = ", and both above 0" if kind == "log_uniform_values" else ""
+        raise InputError(f"{where}: min is {low} and max {high}; min must not exceed max{above}.")
+    if kind == "int_uniform":
+        if not (isinstance(low, int) and isinstance(high, int)):
+            raise InputError(f"{where}: int_uniform needs whole numbers, and has {low} and {high}.")
+        return IntDistribution(low, high)
+    if kind == "q_uniform":
+        return _stepwise(low, high, entry["q"], where)
+    return FloatDistribution(low, high, log=kind.startswith("log"))
+
+
+def _stepwise(low: float, high: float, step: float, where: str) -> BaseDistribution:
+    """Multiples of a step; whole where all three numbers are."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if not step > 0:
+        raise InputError(f"{where}.q is {step}; it must be above 0.")
+    for key, end in (("min", low), ("max", high)):
+        if not math.isclose(end / step, round(end / step), abs_tol=1e-9):
+            raise InputError(f"{where}.{key} is {end}, which is no multiple of q, {step}: draws would miss it.")
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
+        return IntDistribution(low, high, step=step)
+    return FloatDistribution(low, high, step=step)
+
+
+def _stop(stop: object, path: Path) -> dict[str, Any]:
+    if stop is None:
+        return {}
+    if not isinstance(stop, dict) or stop.get("type") != "hyperband":
+        raise InputError(f"{path}: early_terminate is {stop}; its type must be hyperband, the one that W&B knows.")
+    given = set(stop) - {"type"}
+    if not (given <= {"min_iter", "eta"} and "min_iter" in given) and not (
+        given <= {"max_iter", "s", "eta"} and {"max_iter", "s"} <= given
+    ):
+        raise InputError(f"{path}: early_terminate needs min_iter, or max_iter and s; and eta where it is not 3.")
+    for key in sorted(given):
+        least = 2 if key == "eta" else 1
+        if not isinstance(stop[key], int) or stop[key] < least:
+            raise InputError(
+                f"{path}: early_terminate.{key} is {stop[key]}; it must be a whole number from {least} up."
+            )
+    return dict(stop)
+
+
+def _cap(content: dict[str, Any], path: Path) -> int | None:
+    cap = content.get("run_cap")
+    if cap is not None and (not isinstance(cap, int) or cap < 1):
+        raise InputError(f"{path}: run_cap is {cap}; it must be a whole number of at least 1.")
+    return cap
+
+
+def _scalar(value: object) -> Any:
+    """A value as Optuna can keep it: lists and the like in words, which the command line reads again."""
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _choices(distribution: BaseDistribution, complete: bool = False) -> list[Any]:
+    """Values that there are to choose, or at least one of them."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, FloatDistribution)
+    return [] if complete else [distribution.low]
