@@ -75,13 +75,14 @@ def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommen
     elif task.needs_training:
         raise InputError(
             f"{type(task.recommender).__name__} is trained, so it can be asked by its checkpoint only. Name one: "
-            f"recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt --user ID."
+            f"recsys {verb} --config ... --ckpt_path RUN/checkpoints/best.ckpt and the rest as before."
         )
     device = cli.trainer.strategy.root_device
     fitting = data.fitting_views.to(device)
     views = fitting if data.views is data.fitting_views else data.views.to(device)
     model = task.recommender.to(device)
-    model.fit(fitting)
+    if model.closed_form:
+        model.fit(fitting)
     seen = CSR(*(tensor.to(device) for tensor in data.prepared.known(TRAIN, VAL, GIVEN)))
     return Asked(Advisor(model, views, catalogue(data), seen), data)
 

@@ -78,7 +78,7 @@ class Sweep:
         return [f"--{name}={value}" for name, value in {**self.fixed, **chosen}.items()]
 
     def sampler(self, seed: int, done: int) -> BaseSampler:
-        """What draws the next trial: a function of the seed and of the trials that ended, as a search may be resumed."""
+        """What draws the next trial: a function of the seed and of how many ended, as a search may be resumed."""
         from optuna.samplers import RandomSampler, TPESampler
 
         word = int.from_bytes(hashlib.blake2b(f"{seed}/{done}".encode(), digest_size=4).digest(), "big")

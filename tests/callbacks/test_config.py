@@ -12,7 +12,19 @@ from tests.worlds import write_csv
 
 
 @pytest.mark.parametrize(
-    "key", ["api_key", "apikey", "WANDB_API_KEY", "token", "hf_token", "client_secret", "Password", "password_file"]
+    "key",
+    [
+        "api_key",
+        "apikey",
+        "WANDB_API_KEY",
+        "token",
+        "hf_token",
+        "client_secret",
+        "Password",
+        "password_file",
+        "passwd",
+        "credentials",
+    ],
 )
 def test_what_is_called_secret_is_replaced(key: str) -> None:
     assert redact({key: "canary"}) == {key: "(redacted)"}
