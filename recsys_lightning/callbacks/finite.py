@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from recsys_lightning.errors import NonFiniteError
+from recsys_lightning.tasks.optimizers import dense_values, total_norm
 
 
 class StopOnNonFinite(Callback):
@@ -36,7 +37,7 @@ class StopOnNonFinite(Callback):
         if trainer.global_step % self.every_n_steps:
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-        if gradients and not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        if gradients and not torch.isfinite(total_norm(gradients)):
             raise NonFiniteError(
                 f"Training diverged at epoch {trainer.current_epoch}, batch {self._batch_idx} (step "
                 f"{trainer.global_step}): {self._origin(pl_module)} is the first that is not finite. "
@@ -73,4 +74,4 @@ class StopOnNonFinite(Callback):
 
 
 def _finite(gradient: Tensor | None) -> bool:
-    return gradient is None or bool(torch.isfinite(gradient).all())
+    return gradient is None or bool(torch.isfinite(dense_values(gradient)).all())

@@ -15,6 +15,7 @@ from recsys_lightning.models.base import Embeddings
 from recsys_lightning.models.mf import MF
 from recsys_lightning.tasks.ranking import Ranking
 from tests.tasks.test_base import data, trainer
+from tests.tasks.test_optimizers import Sparse
 
 
 def stop(folder: Path, task: Ranking) -> tuple[str, int]:
@@ -73,3 +74,13 @@ def test_a_sound_run_goes_through(tmp_path: Path) -> None:
     fit = trainer(tmp_path, max_epochs=2, callbacks=[StopOnNonFinite()])
     fit.fit(Ranking(partial(MF, dim=4)), data())
     assert fit.global_step > 0
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_sparse_gradients_are_looked_at_too(tmp_path: Path, step: int) -> None:
+    optimizer = partial(torch.optim.Adam, lr=0.05)
+    message, steps = stop(tmp_path, Ranking(Sparse, BadLoss(step), optimizer=optimizer))
+    assert steps == step and "output of loss" in message
+    sound = trainer(tmp_path, max_epochs=1, callbacks=[StopOnNonFinite()])
+    sound.fit(Ranking(Sparse, optimizer=optimizer), data())
+    assert sound.global_step > 0
