@@ -108,7 +108,7 @@ def _about(experiment: Experiment, comparisons: Sequence[Comparison]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="the experiment, of GenreGAT or HybridRecommender")
+    parser.add_argument("--config", type=Path, required=True, help="the experiment, of GenreGAT, HybridRecommender or TwoTower")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant [3]")
     parser.add_argument("--epochs", type=int, help="at most so many; without, as the configuration says")
     parser.add_argument("--only", help="comparisons, e.g. genres,cold; without, all of them")

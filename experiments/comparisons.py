@@ -85,7 +85,7 @@ class Experiment:
             ) from error
         if found.model not in COMPARED:
             raise InputError(
-                f"--config {config} is of {found.model}, and what is compared are options of {' or '.join(COMPARED)}. "
+                f"--config {config} is of {found.model}, and what is compared are options of {', '.join(COMPARED)}. "
                 "Give an experiment of one of them, such as experiments/ml-100k/genre_gat.yaml."
             )
         return found
@@ -236,6 +236,8 @@ TWO_TOWER = "adaptive mimic"
 SHUFFLED = "--data.features.shuffle=1"
 MIMICS = {"none": "no mimicry", "dat": "augmented vectors"}
 """What takes the place of metadata that mimics embeddings."""
+LEVEL = "--model.loss.logq=false"
+"""For new items: with the correction scores learn how popular items are, which puts those that train lacks below all."""
 SHOTS = (0, 1, 2, 5, 10)
 """Rows of a cold item that train has, along the curve."""
 
@@ -244,11 +246,12 @@ def _of_two_tower(experiment: Experiment) -> dict[str, Comparison]:
     """Fusions and models on the experiment's own split; then for items that train has no row of."""
     own = experiment.options
     base = Variant(TWO_TOWER, own)
+    new = (*own, *COLD, LEVEL)
     cold = Comparison(
-        Variant(TWO_TOWER, (*own, *COLD)),
+        Variant(TWO_TOWER, new),
         (
-            *_fusions((*own, *COLD), ("identity", "metadata")),
-            Variant("features shuffled", (*own, *COLD, SHUFFLED), without("the meaning of features")),
+            *_fusions(new, ("identity", "metadata")),
+            Variant("features shuffled", (*new, SHUFFLED), without("the meaning of features")),
             *(experiment.closed_form(name) for name in ("ContentKNN", "Popularity")),
         ),
         cold=True,
@@ -283,7 +286,7 @@ def _mimic(own: tuple[str, ...], name: str, words: str) -> Variant:
 def shots(experiment: Experiment, rows: int) -> tuple[Variant, ...]:
     """Models for items of which train has so many rows; what is tested stays the same."""
     split = (*COLD, f"--data.recipe.shots={rows}", f"--data.recipe.reserve={max(SHOTS)}")
-    own = (*experiment.options, *split)
+    own = (*experiment.options, *split, LEVEL)
     closed = (experiment.closed_form(name) for name in ("ContentKNN", "ItemKNN", "Popularity"))
     return (
         Variant(TWO_TOWER, own),

@@ -54,12 +54,14 @@ def sampled_softmax(
         positive_log_q: (B,) log-probability that the sampler draws the positive.
         negative_log_q: log-probability of each negative, (B, N) or (N,).
     """
-    first, rest = positive / temperature, negative / temperature
+    first, rest = positive, negative
+    if temperature != 1:  # a pass over B x N scores, and another one back
+        first, rest = first / temperature, rest / temperature
     if positive_log_q is not None:
         first = first - positive_log_q
     if negative_log_q is not None:
         # an empty slot may hold any log_q, -inf too, and -inf - -inf would be NaN
-        rest = (rest - negative_log_q).masked_fill(negative == -torch.inf, -torch.inf)
+        rest = rest - negative_log_q.clamp(min=torch.finfo(negative_log_q.dtype).min)
     return (torch.cat([first[:, None], rest], dim=1).logsumexp(1) - first).mean()
 
 

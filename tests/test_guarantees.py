@@ -270,7 +270,7 @@ def test_g6_a_pair_is_trained_on_as_if_the_user_had_not_the_item(graph: GraphRec
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     for parameter in task.parameters():
         torch.nn.init.normal_(parameter)
-    views = task._views = data.views_of("train")
+    views = task._fitting_views = data.views_of("train")
     task.training_step(next(iter(data.pair_loader(Uniform()))), 0)
     [batch], [found] = seen.batch, seen.positive
     row, model = views.train.row, task.recommender

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,13 +264,13 @@ def _scalar(value: object) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def _choices(distribution: BaseDistribution, complete: bool = False) -> list[Any]:
+def _choices(distribution: BaseDistribution, complete: bool = False) -> Sequence[Any]:
     """Values that there are to choose, or at least one of them."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
+        return distribution.choices
     if isinstance(distribution, IntDistribution):
-        return list(range(distribution.low, distribution.high + 1, distribution.step))
+        return range(distribution.low, distribution.high + 1, distribution.step)
     assert isinstance(distribution, FloatDistribution)
     return [] if complete else [distribution.low]

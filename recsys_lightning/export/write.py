@@ -68,8 +68,22 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{folder} is not empty. Choose another folder, or replace the export there: --overwrite.")
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds no export, so --overwrite does not delete what is in it. Choose another.")
+    if others := {path.name for path in folder.iterdir()} - _written(folder / MANIFEST):
+        raise InputError(
+            f"{folder} holds {min(others)}, which is of no export, so --overwrite does not delete what is in it. "
+            "Choose another folder."
+        )
+
+
+def _written(manifest: Path) -> set[str]:
+    """Names of the files of an export, of whatever version; none where this is no manifest of one."""
+    if not manifest.is_file():
+        return set()
+    try:
+        held = json.loads(manifest.read_bytes())
+        return {MANIFEST, *held["files"]} if held["format"] and held["fingerprint"] else set()
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return set()
 
 
 def _replace(temporary: Path, folder: Path) -> None:

@@ -24,6 +24,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -184,7 +185,7 @@ class Export:
         path = self._path(name)
         try:
             array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, EOFError) as error:
+        except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, TokenError) as error:
             raise self.broken(name, "is no array of numbers") from error
         fits = array.ndim == len(shape) and all(
             want in (None, have) for want, have in zip(shape, array.shape, strict=True)

@@ -17,6 +17,10 @@ NO_METADATA = (
 )
 
 
+AT_ONCE = 64
+"""Rows of a dense matrix that are held at a time."""
+
+
 class Unable(Exception):
     """The model cannot do what was asked for; the message says what it can."""
 
@@ -136,8 +140,8 @@ class Sums:
         """Exactly what each item adds."""
         if self.dense is not None:
             return float(self._sum(person.items)[item]), np.asarray(self.dense[person.items, item])
-        each = np.array([self._sum(person.items[place : place + 1])[item] for place in range(len(person.items))])
-        return float(self._sum(person.items)[item]), each.astype(np.float32)
+        each = np.array([self._entry(own, item) for own in person.items.tolist()], np.float32)
+        return float(self._sum(person.items)[item]), each
 
     def similar(self, item: int | Mapping[str, Any]) -> Floats:
         """What having the item adds to the score of each."""
@@ -145,14 +149,20 @@ class Sums:
         return self._sum(np.array([item]))
 
     def _sum(self, items: NDArray[Any]) -> Floats:
-        if self.dense is not None:
-            dense: Floats = self.dense[items].sum(0)
-            return dense
         total = np.zeros(self.num_items, np.float32)
+        if self.dense is not None:
+            for first in range(0, len(items), AT_ONCE):
+                total += self.dense[items[first : first + AT_ONCE]].sum(0)
+            return total
         for item in items:
             span = slice(self.pattern.crow[item], self.pattern.crow[item + 1])
             total[self.pattern.col[span]] += self.value[span]
         return total
+
+    def _entry(self, own: int, item: int) -> float:
+        """What one item adds to the score of another."""
+        span = slice(self.pattern.crow[own], self.pattern.crow[own + 1])
+        return float(self.value[span][self.pattern.col[span] == item].sum())
 
     def require(self, folds_in: bool, metadata: bool) -> None:
         """Check that the model can do what is asked for: histories, always.

@@ -3,12 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from recsys_lightning.data.item_features.titles import statistics
+from recsys_lightning.data.item_features.transform import transform
 from recsys_lightning.errors import InputError
 from recsys_lightning.serving.format import Export, Floats, Ints
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class _Scale(_Plain):
+    mean: float
+    deviation: Annotated[float, Field(gt=0)]
+
+
+class _Number(_Scale):
+    column: str
+    log: bool
+    gaps: bool
+
+
+class _Statistic(_Scale):
+    name: Annotated[str, Field(pattern=f"^({'|'.join(statistics(''))})$")]
+
+
+class _Title(_Plain):
+    scales: list[_Statistic]
+    gaps: bool
+
+
+class _Kind(_Plain):
+    codes: dict[str, Annotated[int, Field(ge=0)]]
+    hashed: Annotated[int, Field(ge=0)]
+
+
+class _Spec(_Plain):
+    """What features are made by: whatever a record then holds, making them fails no more."""
+
+    numbers: list[_Number]
+    title: _Title | None
+    categories: dict[str, _Kind]
 
 
 class Towers:
@@ -27,7 +67,7 @@ class Towers:
         self.tables: list[Floats] = [
             export.array(f"table_{kind}.npy", np.float32, (None, None)) for kind in range(held.tables)
         ]
-        self.spec: dict[str, Any] | None = export.json("features.json") if held.columns is not None else None
+        self.spec: dict[str, Any] | None = None if held.columns is None else _spec(export, self.tables)
         self.columns = held.columns
         self._user = _session(export, "user_tower.onnx")
         self._item = _session(export, "item_tower.onnx")
@@ -57,8 +97,6 @@ class Towers:
         Raises:
             InputError: a column is none of those that features are made of.
         """
-        from recsys_lightning.data.item_features.transform import transform
-
         assert self.spec is not None and self.columns is not None
         numbers, codes = transform(self.spec, record)
         parts = [np.asarray(numbers, np.float32)]
@@ -72,6 +110,21 @@ class Towers:
     def items(self, rows: Floats) -> Floats:
         """Vectors (B, D) of items by their rows (B, F)."""
         return _run(self._item, rows)
+
+
+def _spec(export: Export, tables: Sequence[Floats]) -> dict[str, Any]:
+    content: dict[str, Any] = export.json("features.json")
+    try:
+        kinds = list(_Spec.model_validate(content).categories.values())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise export.broken("features.json", f"does not say how features are made: {where}: {first['msg']}") from error
+    for kind, table in zip(kinds, tables, strict=False):
+        width = max([len(kind.codes), *(code + 1 for code in kind.codes.values())]) + kind.hashed
+        if width > len(table):
+            raise export.broken("features.json", "does not fit the towers and tables")
+    return content
 
 
 def _mean(rows: Floats) -> Floats:

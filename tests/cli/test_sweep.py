@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,14 @@ def test_a_draw_is_a_function_of_seed_and_trials(
 def test_first_is_something_that_may_be_chosen(tmp_path: Path) -> None:
     sweep = read(tmp_path, parameters={"a": {"values": ["x"]}, "b": {"min": 1, "max": 3}, "c": {"min": 0.5, "max": 1}})
     assert sweep.first() == {"a": "x", "b": 1, "c": 0.5}
+
+
+def test_whole_numbers_are_not_counted_out(tmp_path: Path) -> None:
+    tracemalloc.start()
+    assert read(tmp_path, parameters={"seed_everything": {"min": 0, "max": 2**22}}).first() == {"seed_everything": 0}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_inner_products_are_recognised(kind: type[Recommender]) -> None:
         assert scorer_of(model, state) == "vectors"
         found = vectors(model, state, torch.tensor([5, 0]))
         expected = model.score_all(model.users(state, torch.tensor([5, 0])), state)
-    assert found["users"] @ found["items"].T == pytest.approx(expected.numpy(), rel=1e-5)
+    assert found["users"] @ found["items"].T == pytest.approx(expected.numpy(), rel=1e-5, abs=1e-6)
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in found.values())
 
 

@@ -54,14 +54,22 @@ def test_a_folder_that_is_taken(asked: Asked, tmp_path: Path) -> None:
     write_export(*asked, folder)  # an empty one is not
     with pytest.raises(InputError, match="is not empty"):
         write_export(*asked, folder)
-    (folder / "stray.txt").write_text("left from before")
+    (folder / "notes.txt").write_text("on what was exported")
+    with pytest.raises(InputError, match=r"holds notes\.txt, which is of no export, so --overwrite does not delete"):
+        write_export(*asked, folder, overwrite=True)
+    (folder / "notes.txt").unlink()
     write_export(*asked, folder, overwrite=True)
-    assert not (folder / "stray.txt").exists()
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="holds no export, so --overwrite does not delete"):
+    for content in ("", "{}", '{"name": "a web page", "icons": []}', "[]"):  # manifest.json is a name that others use
+        (other / MANIFEST).write_text(content)
+        with pytest.raises(InputError, match=r"holds manifest\.json, which is of no export"):
+            write_export(*asked, other, overwrite=True)
+    (other / MANIFEST).unlink()
+    with pytest.raises(InputError, match=r"holds thesis\.tex, which is of no export"):
         write_export(*asked, other, overwrite=True)
+    assert (other / "thesis.tex").exists()
     with pytest.raises(InputError, match="is no folder"):
         write_export(*asked, other / "thesis.tex")
     (tmp_path / "link").symlink_to(folder)

@@ -137,6 +137,24 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     assert "priority.npy is no array of numbers" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({2**70},)}}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 8)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+        "((((",
+        " {'descr'\n :",
+    ],
+)
+def test_a_header_that_describes_no_array(tmp_path: Path, said: str) -> None:
+    folder = write_export(tmp_path / "export")
+    header = said.ljust(117).encode() + b"\n"
+    (folder / "items.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    sign(folder, "items.npy")
+    assert "items.npy is no array of numbers" in refusal(folder)
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", '[["genre"]]', "null"])
 def test_json_of_another_form(tmp_path: Path, content: str) -> None:
     folder = write_export(tmp_path / "export")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import get_args
 
@@ -33,6 +34,21 @@ def test_dense_and_sparse_sums_are_the_same_and_their_effects_add_up(tmp_path: P
         assert effects[2] == 0  # of another genre
     assert dense.scores([Person(None, own)]) == pytest.approx(sparse.scores([Person(None, own)]))
     assert dense.similar(3) == pytest.approx(sparse.similar(3))
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_a_long_history_takes_no_more_memory_than_a_short_one(tmp_path: Path, kind: Scorer) -> None:
+    sums = Sums(Export(write_export(tmp_path / "export", kind, items=600)))
+    own = np.arange(600)
+    assert sums.scores([Person(None, own)])[0, 7] == pytest.approx(
+        sums.effects(Person(None, own), 7)[1].sum(), rel=1e-4
+    )
+    tracemalloc.start()
+    sums.scores([Person(None, own)])
+    sums.effects(Person(None, own), 7)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 600 * 600 / 4
 
 
 def test_effects_of_a_history_are_what_is_lost_without_each_item(tmp_path: Path) -> None:

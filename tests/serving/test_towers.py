@@ -74,10 +74,32 @@ def test_a_network_whose_weights_lie_elsewhere(folder: Path, monkeypatch: pytest
         Towers(Export(folder))
 
 
+def refused(folder: Path, content: object) -> str:
+    (folder / "features.json").write_text(json.dumps(content))
+    sign(folder, "features.json")
+    with pytest.raises(InputError) as refusal:
+        Towers(Export(folder))
+    return str(refusal.value)
+
+
 def test_features_that_do_not_fit(folder: Path) -> None:
     spec = json.loads((folder / "features.json").read_text())
-    for content in ({**spec, "numbers": []}, {"numbers": []}, []):
-        (folder / "features.json").write_text(json.dumps(content))
-        sign(folder, "features.json")
-        with pytest.raises(InputError, match="does not fit the towers and tables"):
-            Towers(Export(folder))
+    assert "does not fit the towers and tables" in refused(folder, {**spec, "numbers": []})
+    for kind in ({"codes": {"War": 99}, "hashed": 0}, {"codes": {}, "hashed": 9}):
+        assert "does not fit the towers and tables" in refused(folder, {**spec, "categories": {"genre": kind}})
+    others: tuple[object, ...] = ({"numbers": []}, [])
+    for content in others:
+        assert "does not say how features are made" in refused(folder, content)
+
+
+@pytest.mark.parametrize("change", [{"deviation": 0}, {"mean": "x"}, {"mean": float("nan")}, {"column": ["pages"]}])
+def test_numbers_that_only_some_records_would_show_to_be_wrong(folder: Path, change: dict[str, object]) -> None:
+    spec = json.loads((folder / "features.json").read_text())
+    (scale,) = spec["numbers"]
+    assert "numbers.0" in refused(folder, {**spec, "numbers": [{**scale, **change}]})
+
+
+def test_statistics_of_titles_that_there_are_none_of(folder: Path) -> None:
+    spec = json.loads((folder / "features.json").read_text())
+    title = {"scales": [{"name": "__class__", "mean": 0.0, "deviation": 1.0}], "gaps": False}
+    assert "title.scales.0.name" in refused(folder, {**spec, "title": title})

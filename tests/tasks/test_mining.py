@@ -198,7 +198,7 @@ def elsewhere() -> Iterator[Executor]:
 
 
 def test_two_processes_make_the_same_tables(elsewhere: Executor, tmp_path: Path) -> None:
-    assert elsewhere.submit(on_two_processes, tmp_path).result(timeout=120) > 0
+    assert elsewhere.submit(on_two_processes, tmp_path).result(timeout=600) > 0
 
 
 def test_known_rows_that_are_no_positives_are_left_out() -> None:

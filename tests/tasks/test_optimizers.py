@@ -336,7 +336,7 @@ def elsewhere() -> Iterator[Executor]:
 
 
 def test_two_processes_make_the_steps_of_their_mean_gradient(elsewhere: Executor, tmp_path: Path) -> None:
-    found = elsewhere.submit(on_two_processes, tmp_path).result(timeout=120)
+    found = elsewhere.submit(on_two_processes, tmp_path).result(timeout=600)
     torch.manual_seed(0)
     task, module = Ranking(Sparse, optimizer=partial(Adam, lr=LR)), data()
     task.build(module.schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
+_YEAR = re.compile(r"(?<!\s)\s*\(\d{4}\)\s*$")  # a run of spaces is tried from its start only
 _WORD = re.compile(r"\w+(?:['\u2019.-]\w+)*")
 
 

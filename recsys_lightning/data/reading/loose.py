@@ -23,9 +23,13 @@ _BESIDE_STRINGS = re.compile(r"(?:[\[\]{}(),:\s\d.]|None)*")
 _CURRENCY = r"(?:US\$|[$€£¥₹]|USD|EUR|GBP)"
 _DIGITS = r"[-+]?(?:\d[\d.,'\u00a0\u202f]*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _NUMBER = re.compile(
-    rf"(?:from\s+)?{_CURRENCY}?\s*(?P<number>{_DIGITS})\s*{_CURRENCY}?(?:\s*(?:-|\u2013|to)\s*{_CURRENCY}?\s*{_DIGITS})?",
+    rf"(?:from )?{_CURRENCY}? ?(?P<number>{_DIGITS}) ?{_CURRENCY}?(?: ?(?:-|\u2013|to) ?{_CURRENCY}? ?{_DIGITS})?",
     re.IGNORECASE | re.ASCII,
 )
+"""With single spaces: runs of them could be shared out in too many ways."""
+_SPACES = re.compile(r"\s+", re.ASCII)
+_LONGEST = 400
+"""Characters of a number: no float is written with more."""
 _COMMAS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _POINTS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+|[-+]?\d{1,3}(?:\.\d{3}){2,}")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}")
@@ -80,7 +84,8 @@ def loose_list(cell: object, separator: str) -> list[str]:
 
 
 def _parsed(text: str) -> float:
-    match = _NUMBER.fullmatch(text)
+    text = _SPACES.sub(" ", text)
+    match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
         raise ValueError(text)
     digits = re.sub(r"['\u00a0\u202f]", "", match["number"])

@@ -59,7 +59,7 @@ def correlations(found: Values) -> Section | None:
         "Filled ones hold.",
     )
     rows = [_correlation(entry) for entry in shown]
-    header = ("feature", "r", "95 % interval", "p (pairs)", "p (users)", "q", "holds")
+    header = ("feature", "r", "95 % interval", "p (pairs)", "p", "q", "holds")
     rest = len(entries) - len(shown)
     left = [Text(f"{rest} weaker ones are in diagnostics.json.")] if rest else []
     panels = [Panel("", [drawn, Text(text), *left, Table(header, rows)], wide=True)]
@@ -132,11 +132,12 @@ def _about_correlations(about: Values) -> str:
     drawn = ""
     if about["pairs"].whole() is not None:
         drawn = f" Over {number(about['pairs'].whole())} pairs of {number(about['users'].whole())} users"
-        drawn += f", {number(about['resamples'].whole())} resamples of users." if about["resamples"].whole() else "."
+        drawn += f", {number(about['resamples'].whole())} resamples." if about["resamples"].whole() else "."
     return (
-        f"Pearson's correlation of scores with features of items.{drawn} Pairs of one user are not independent: "
-        "p (pairs) takes them so and is shown for comparison; intervals and p (users) draw whole users, and q corrects "
-        "p (users) for the number of features."
+        f"Pearson's correlation of scores with features of items.{drawn} Pairs of one user, or of one item, are not "
+        "independent: p (pairs) takes them so and is shown for comparison. Intervals draw users and items with "
+        "replacement; p is the larger of what these draws and exchanges of features among items say, and q corrects it "
+        "for the number of features."
     )
 
 

@@ -56,7 +56,11 @@ class Values:
             return None
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             self._refuse("a number")
-        return float(self.value) if isfinite(self.value) else None
+        try:
+            number = float(self.value)
+        except OverflowError:  # a whole number of hundreds of digits
+            self._refuse("a number")
+        return number if isfinite(number) else None
 
     def whole(self) -> int | None:
         """A whole number, None where there is none."""
@@ -115,7 +119,7 @@ def read_json(file: Path) -> Values:
             f"{file} is damaged: it is no JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
             "Mend it, or remove the file: the page is then made without it."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, numbers of thousands of digits, deep nesting
         raise InputError(f"{file} cannot be read: {error}.") from error
     list(values.items())
     return values

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,13 @@ from recsys_lightning.data.item_features.titles import statistics, title_of
 )
 def test_numbers_of_a_title(title: str, told: list[float]) -> None:
     assert list(statistics(title).values()) == pytest.approx(told)
+
+
+def test_runs_of_spaces_take_no_time() -> None:
+    start = time.perf_counter()
+    assert statistics(f"a{' ' * 50_000}b")["title_words"] == 2
+    assert statistics(f"Heat{' ' * 50_000}(1995)")["title_characters"] == 4
+    assert time.perf_counter() - start < 1
 
 
 @given(st.text())

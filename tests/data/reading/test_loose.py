@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -57,6 +59,21 @@ def test_nothing_known(cell: object) -> None:
 def test_what_is_no_number(cell: object) -> None:
     with pytest.raises(ValueError):
         loose_number(cell)
+
+
+@pytest.mark.parametrize("cell", ["from  4.99", "$ 10.00\t-\n$20.00", "from\n€  3  to  € 4"])
+def test_runs_of_spaces_count_as_one(cell: str) -> None:
+    assert loose_number(cell) == float(re.sub("[^0-9.]", " ", cell).split()[0])
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\n"])
+def test_what_is_no_number_is_refused_at_once(space: str) -> None:
+    gap = space * 1200
+    start = time.perf_counter()
+    for cell in (f"from{gap}1{gap}-{gap}2{gap}x", f"1{gap}{gap}x", "1" * 4900 + "x", "1.1e1-" * 800):
+        with pytest.raises(ValueError):
+            loose_number(cell)
+    assert time.perf_counter() - start < 0.5
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

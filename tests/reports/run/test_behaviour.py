@@ -55,6 +55,13 @@ def test_the_strongest_correlations_come_first_and_the_rest_is_counted() -> None
     assert "Of 26 permuted ones 1 do." in texts(correlations(found()))
 
 
+def test_it_is_said_what_is_drawn_and_exchanged() -> None:
+    section = correlations(found())
+    assert section is not None and "draw users and items" in section.about and "exchanges of features" in section.about
+    (table,) = tables(section)
+    assert list(table.header)[3:6] == ["p (pairs)", "p", "q"]
+
+
 def test_what_has_no_value_is_a_gap() -> None:
     bare = {"feature": "x", "r": 0.5, "p": None}
     (table,) = tables(correlations(found(correlations=[bare, {"feature": "constant", "r": None}])))

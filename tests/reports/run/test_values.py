@@ -24,6 +24,7 @@ def test_what_is_there_is_found_and_what_is_not_is_absent() -> None:
     [
         ({"a": [{"b": "x"}]}, lambda v: next(iter(v["a"]))["b"].number(), 'a[0].b is "x", and must be a number'),
         ({"a": True}, lambda v: v["a"].number(), "a is true, and must be a number"),
+        ({"a": 10**400}, lambda v: v["a"].number(), "000..., and must be a number"),
         ({"a": 1.5}, lambda v: v["a"].whole(), "a is 1.5, and must be a whole number"),
         ({"a": [1]}, lambda v: v["a"]["b"], "a is [1], and must be an object"),
         ({"a": {"b": 1}}, lambda v: list(v["a"]), 'a is {"b": 1}, and must be a list'),
@@ -55,5 +56,12 @@ def test_a_damaged_place_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 2, column"):
         read_json(tmp_path / "shots.json")
     (tmp_path / "shots.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path / "shots.json")
+
+
+@pytest.mark.parametrize("text", ['{"a": ' + "9" * 5000 + "}", "[" * 100_000])
+def test_what_no_program_could_read_is_an_error_in_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shots.json").write_text(text)
     with pytest.raises(InputError, match="cannot be read"):
         read_json(tmp_path / "shots.json")
