@@ -3,10 +3,11 @@
     python experiments/ablation.py --config experiments/ml-100k/genre_gat.yaml --seeds 3
     python experiments/ablation.py --config experiments/ml-100k-text/hybrid.yaml --seeds 3
 
-Of GenreGAT these are genres, attention and the genre weight; of HybridRecommender its views, texts, width and gates,
-and the models beside it. Each run is what `recsys fit` and `recsys test` do with the options of its variant. Runs lie
-in `runs/ablation/`, where a finished one is not done again unless options, data or code have changed; the table is
-printed, and written beside them. Options that are not known here go to every run, e.g. `--data.root FOLDER`.
+Of GenreGAT these are genres, attention and the genre weight; of HybridRecommender its views, texts, width and gates;
+of TwoTower its fusions, mimicry, features and new items; and the models beside each of the latter two. Each run is what
+`recsys fit` and `recsys test` do with the options of its variant. Runs lie in `runs/ablation/`, where a finished one is
+not done again unless options, data or code have changed; the table is printed, and written beside them. Options that
+are not known here go to every run, e.g. `--data.root FOLDER`.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _about(experiment: Experiment, comparisons: Sequence[Comparison]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="the experiment, of GenreGAT, HybridRecommender or TwoTower")
+    parser.add_argument("--config", type=Path, required=True, help="of GenreGAT, TwoTower or HybridRecommender")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant [3]")
     parser.add_argument("--epochs", type=int, help="at most so many; without, as the configuration says")
     parser.add_argument("--only", help="comparisons, e.g. genres,cold; without, all of them")

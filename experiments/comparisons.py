@@ -237,7 +237,7 @@ SHUFFLED = "--data.features.shuffle=1"
 MIMICS = {"none": "no mimicry", "dat": "augmented vectors"}
 """What takes the place of metadata that mimics embeddings."""
 LEVEL = "--model.loss.logq=false"
-"""For new items: with the correction scores learn how popular items are, which puts those that train lacks below all."""
+"""For new items: with the correction scores learn how popular items are, which puts new ones below all others."""
 SHOTS = (0, 1, 2, 5, 10)
 """Rows of a cold item that train has, along the curve."""
 

@@ -1,4 +1,9 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and libraries that a user has to install."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 
 class InputError(Exception):
@@ -14,3 +19,28 @@ class NonFiniteError(ArithmeticError):
 
     The command line prints the message without a traceback and exits with status 1.
     """
+
+
+def extra(library: str, purpose: str, name: str = "") -> Any:
+    """A library that only some need.
+
+    Args:
+        library: to import.
+        purpose: what needs it, as a user would say.
+        name: of the extra that installs it; of its own where there is none.
+
+    Raises:
+        InputError: it is not installed, or cannot be imported.
+    """
+    install = f"pip install recsys-lightning[{name}]" if name else f"pip install {library}"
+    try:
+        return import_module(library)
+    except ModuleNotFoundError as error:
+        lacking = library if error.name in (None, library) else f"{library}, and that needs {error.name}"
+        raise InputError(f"{purpose} needs {lacking}: {install}.") from error
+    except Exception as error:  # broken installations raise whatever they come to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{purpose} needs {library}, which is installed, but cannot be imported ({reason}). Install it anew: "
+            f"{install}."
+        ) from error

@@ -19,6 +19,7 @@ from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.data.loaders import RankingLoader
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
+from recsys_lightning.models.modes import evaluating
 from recsys_lightning.tasks.ranking import Ranking
 
 FILE = "diagnostics.json"
@@ -64,12 +65,8 @@ class Diagnostics(Callback):
         data = getattr(trainer, "datamodule", None)
         if not (trainer.is_global_zero and isinstance(pl_module, Ranking) and isinstance(data, InteractionsDataModule)):
             return
-        model = pl_module.recommender
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(pl_module.recommender):
             found = diagnose(self._subject(pl_module, data))
-        model.train(was_training)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FILE, plain(found))
 

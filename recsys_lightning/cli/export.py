@@ -45,8 +45,8 @@ def run(words: list[str]) -> None:
         raise InputError("Say where to: recsys export RUN --to FOLDER.")
     checkpoint = own.ckpt_path
     if rest and not rest[0].startswith("-"):
-        config, best = of_run(Path(rest[0]))
-        rest, checkpoint = ["--config", config, *rest[1:]], checkpoint or best
+        config, checkpoint = of_run(Path(rest[0]), checkpoint)
+        rest = ["--config", config, *rest[1:]]
     if not rest:
         raise InputError("Say which model: recsys export RUN --to FOLDER, or --config FILE --ckpt_path FILE.")
     _require_extras()
@@ -63,16 +63,29 @@ def run(words: list[str]) -> None:
     )
 
 
-def of_run(folder: Path) -> tuple[str, str | None]:
-    """Configuration of a run, and its checkpoint where it has one.
+def of_run(folder: Path, checkpoint: str | None = None) -> tuple[str, str | None]:
+    """Configuration of a run, and a checkpoint: the one that is named, or its best where it has one.
 
     Raises:
-        InputError: it is no folder of a run.
+        InputError: it is no folder of a run, or of a test, which has no checkpoint of its own.
     """
+    from recsys_lightning.reports.run.folder import newest_run
+    from recsys_lightning.reports.run.values import read_json
+
     config, best = folder / "config.yaml", folder / "checkpoints" / "best.ckpt"
+    if newest := newest_run(folder):
+        raise InputError(f"{folder} holds several runs. Name one; the newest is {newest}.")
     if not config.is_file():
         raise InputError(f"{folder} is no folder of a run: it has no config.yaml. `recsys fit` says where its run is.")
-    return str(config), str(best) if best.is_file() else None
+    if checkpoint is not None or best.is_file():
+        return str(config), checkpoint or str(best)
+    if tested := read_json(folder / "metrics.json")["checkpoint"].text():
+        run = Path(tested).parent.parent
+        raise InputError(
+            f"{folder} is the run of a test, and holds no model. The checkpoint that it tested is of the run {run}: "
+            f"recsys export {run} --to FOLDER."
+        )
+    return str(config), None
 
 
 def _require_extras() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 
 _KEY = re.compile(r'Parser key "([^"]+)":')
@@ -15,7 +16,7 @@ _ATTEMPTS = re.compile(
 )
 """Lines that say what the parser tried, not what is wrong."""
 
-_NO_OPTION = "There is no option {name}.{more}"
+_NO_OPTION = "There is no option {name}.{near}{more}"
 _KINDS = (
     (r"Group '(?P<group>[^']+)' does not accept option '(?P<option>[^']+)'", _NO_OPTION),
     (r"Option '(?P<option>[^']+)' is not accepted", _NO_OPTION),
@@ -23,7 +24,10 @@ _KINDS = (
     (r"unrecognized arguments: (?P<option>.+)", "{option} is no option: options begin with two dashes."),
     (r"arguments are required: (?:\w+\.)?(?P<option>\w+)", "{name} must be given.{more}"),
     (r"Expected a dot import path string: (?P<value>\S+)", "{path}: there is no {value}.{near}"),
-    (r"Expected a \S*Literal\[(?P<kind>.+?)\]\. Got value: (?P<value>\S+)", "{path} is {value}; it can be {kind}."),
+    (
+        r"Expected a \S*Literal\[(?P<kind>.+?)\]\. Got value: (?P<value>\S+?)\.?(?:\s|$)",
+        "{path} is {value}; it can be {kind}.",
+    ),
 )
 
 
@@ -46,14 +50,36 @@ def sentence(complaint: str, verb: str) -> str:
             of = [f"--{keys[0]} {classes[0]}"] if len(keys) > 1 and len(classes) > 1 else []
             about = " ".join([*of, f"--{path}.help {classes[-1]}"]) if classes else "--help-all"
             more = f" `recsys {verb} {about}` lists what there is."
-            near = difflib.get_close_matches(parts.get("value", ""), _class_names(), 1)
+            near = difflib.get_close_matches(parts.get("value", ""), [kind.__name__ for kind in _classes()], 1)
+            if form == _NO_OPTION:
+                head, _, last = name.rpartition(".")
+                known = _options(classes[-1] if classes and head == path else head)
+                near = [f"{head}.{one}" for one in difflib.get_close_matches(last, known, 1)]
             hint = f" Did you mean {near[0]}?" if near else ""
             return form.format(**{**parts, "path": path, "name": name, "more": more, "near": hint})
     return f"{path}: {text}" if path else text
 
 
-def _class_names() -> list[str]:
-    """Names of what is chosen by name: data sets, tasks, recommenders, losses, samplers, embedders, optimizers."""
+def _options(of: str) -> list[str]:
+    """Options of a class by its name, or of a group of the trainer's options; none where they are not known."""
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    from recsys_lightning.callbacks.checkpoint import BestAndLast
+
+    groups = {"trainer": Trainer, "checkpoint": BestAndLast, "early_stopping": EarlyStopping}
+    kind = groups.get(of) or next((kind for kind in _classes() if kind.__name__ == of), object)
+    found = (
+        name
+        for base in kind.__mro__
+        if "__init__" in vars(base)
+        for name in inspect.signature(vars(base)["__init__"]).parameters
+    )
+    return [name for name in dict.fromkeys(found) if name not in ("self", "args", "kwargs")]
+
+
+def _classes() -> list[type]:
+    """What is chosen by name: data sets, tasks, recommenders, losses, samplers, embedders, optimizers."""
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
@@ -64,11 +90,11 @@ def _class_names() -> list[str]:
     from recsys_lightning.models import Recommender
     from recsys_lightning.tasks.base import Task
 
-    names: list[str] = []
+    classes: list[type] = []
     found: list[type] = [InteractionsDataModule, Task, Recommender, Loss, NegativeSampler, TextEmbedder]
     found += [Optimizer, LRScheduler]
     while found:
         kind = found.pop()
-        names.append(kind.__name__)
+        classes.append(kind)
         found += kind.__subclasses__()
-    return names
+    return classes

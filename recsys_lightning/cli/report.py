@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError, ArgumentParser
 from pathlib import Path
 
 from recsys_lightning.errors import InputError
@@ -20,23 +21,21 @@ scripts and without anything from elsewhere.
 
 def run(words: list[str]) -> None:
     """Carry out `recsys report`; `words` starts with it."""
-    options = words[1:]
-    if options in ([], ["-h"], ["--help"]):
+    if words[1:] in ([], ["-h"], ["--help"]):
         print(HELP, end="")
         return
-    to = None
-    if "--to" in options:
-        at = options.index("--to")
-        if at + 1 == len(options):
-            raise InputError("--to takes a folder: recsys report RUN --to FOLDER.")
-        to = Path(options[at + 1])
-        options = options[:at] + options[at + 2 :]
-    unknown = [option for option in options if option.startswith("-")]
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--to", type=Path)
+    try:
+        own, folders = parser.parse_known_args(words[1:])
+    except ArgumentError as error:
+        raise InputError("--to takes a folder: recsys report RUN --to FOLDER.") from error
+    unknown = [word for word in folders if word.startswith("-")]
     if unknown:
         raise InputError(f"There is no option {unknown[0]}: recsys report RUN [--to FOLDER].")
-    if len(options) != 1:
-        raise InputError(f"`recsys report` takes the folder of one run, and was given {len(options)}.")
+    if len(folders) != 1:
+        raise InputError(f"`recsys report` takes the folder of one run, and was given {len(folders)}.")
     from recsys_lightning.reports.run.page import write_pages
 
-    for file in write_pages(Path(options[0]), to):
+    for file in write_pages(Path(folders[0]), own.to):
         print(file)

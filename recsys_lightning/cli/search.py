@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from argparse import ArgumentError
@@ -22,7 +21,7 @@ from recsys_lightning.callbacks.trial import ReportTrial
 from recsys_lightning.cli import _chain
 from recsys_lightning.cli.options import sentence
 from recsys_lightning.cli.sweep import Sweep
-from recsys_lightning.cli.trainer import RecsysCLI, discard, make_cli
+from recsys_lightning.cli.trainer import RecsysCLI, claim, discard, make_cli
 from recsys_lightning.cli.trials import FILE, line, outcome, outcomes, write_csv
 from recsys_lightning.errors import InputError, NonFiniteError
 
@@ -165,18 +164,7 @@ def folder_of(study: optuna.Study, root: Path, name: str) -> Path:
     """Where the runs of a search lie: where they lay, or a new folder."""
     if (before := study.user_attrs.get("folder")) and Path(before).is_dir():
         return Path(before)
-    for number in itertools.count():
-        folder = root / f"tune-{name}-{number}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be written to ({error.strerror}). Choose a writable folder: "
-                "--trainer.default_root_dir FOLDER."
-            ) from error
-        break
+    folder = claim(root, f"tune-{name}-")
     study.set_user_attr("folder", str(folder))
     return folder
 

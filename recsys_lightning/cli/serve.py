@@ -18,7 +18,8 @@ recsys serve: answer over HTTP from the folder that `recsys export` wrote
   --index NAME       exact, or faiss: approximate, for large catalogues (exact)
   --threads N        requests that are worked on at a time; others wait (2)
 
-There is a page at /, and the interface is described at /docs. It has no passwords: whoever reaches the port can ask.
+There is a page at /, and the interface is described at /openapi.json; /docs shows the same to readers, and needs the
+internet to do so. It has no passwords: whoever reaches the port can ask.
 """
 
 

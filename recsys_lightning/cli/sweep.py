@@ -41,6 +41,10 @@ FIRST = 5
 """Trials that the median rule lets end first."""
 
 
+MOST_COMBINATIONS = 10**6
+"""Of a grid."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """What a sweep file asks for.
@@ -75,7 +79,7 @@ class Sweep:
 
     def options(self, chosen: Mapping[str, Any]) -> list[str]:
         """Options of the command line, written as W&B's `${args}` writes them."""
-        return [f"--{name}={value}" for name, value in {**self.fixed, **chosen}.items()]
+        return [f"--{name}={_written(value)}" for name, value in {**self.fixed, **chosen}.items()]
 
     def sampler(self, seed: int, done: int) -> BaseSampler:
         """What draws the next trial: a function of the seed and of how many ended, as a search may be resumed."""
@@ -130,6 +134,11 @@ def read_sweep(path: Path) -> Sweep:
         for name, distribution in space.items():
             if not _choices(distribution, complete=True):
                 raise InputError(f"{path}, parameters.{name}: a grid needs values, or whole numbers from min to max.")
+        if (combinations := math.prod(map(_count, space.values()))) > MOST_COMBINATIONS:
+            raise InputError(
+                f"{path} is a grid of {combinations:,} combinations; {MOST_COMBINATIONS:,} are the most. Leave some "
+                "values out, or set method to random."
+            )
     return sweep
 
 
@@ -245,7 +254,7 @@ def _stop(stop: object, path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: early_terminate needs min_iter, or max_iter and s; and eta where it is not 3.")
     for key in sorted(given):
         least = 2 if key == "eta" else 1
-        if not isinstance(stop[key], int) or stop[key] < least:
+        if not _is_whole(stop[key], least):
             raise InputError(
                 f"{path}: early_terminate.{key} is {stop[key]}; it must be a whole number from {least} up."
             )
@@ -254,9 +263,14 @@ def _stop(stop: object, path: Path) -> dict[str, Any]:
 
 def _cap(content: dict[str, Any], path: Path) -> int | None:
     cap = content.get("run_cap")
-    if cap is not None and (not isinstance(cap, int) or cap < 1):
+    if cap is not None and not _is_whole(cap, 1):
         raise InputError(f"{path}: run_cap is {cap}; it must be a whole number of at least 1.")
     return cap
+
+
+def _is_whole(value: object, least: int) -> bool:
+    """Whether it is a whole number that is large enough; Python takes the word true for 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _scalar(value: object) -> Any:
@@ -274,3 +288,16 @@ def _choices(distribution: BaseDistribution, complete: bool = False) -> Sequence
         return range(distribution.low, distribution.high + 1, distribution.step)
     assert isinstance(distribution, FloatDistribution)
     return [] if complete else [distribution.low]
+
+
+def _written(value: object) -> str:
+    """A value as the command line takes it; three steps of 0.1 make 0.30000000000000004, which is 0.3."""
+    if isinstance(value, float) and math.isclose(value, brief := float(f"{value:.12g}"), rel_tol=1e-15):
+        return str(brief)
+    return str(value)
+
+
+def _count(distribution: BaseDistribution) -> int:
+    """How many values a complete choice has: ranges may be longer than len() can say."""
+    choices = _choices(distribution, complete=True)
+    return (choices[-1] - choices[0]) // choices.step + 1 if isinstance(choices, range) else len(choices)

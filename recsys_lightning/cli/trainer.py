@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import netrc
 import os
@@ -33,7 +32,7 @@ from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.errors import InputError
+from recsys_lightning.errors import InputError, extra
 from recsys_lightning.tasks.base import Task
 
 HELP = """\
@@ -95,6 +94,7 @@ class RecsysCLI(LightningCLI):
         loggers = config.logger if isinstance(config.logger, list) else [config.logger]
         for logger in loggers:
             if isinstance(logger, Namespace) and str(logger.class_path).endswith("WandbLogger"):
+                extra("wandb", "--trainer.logger WandbLogger")
                 if not _wandb_key():
                     os.environ.setdefault("WANDB_MODE", "offline")
                 if logger.init_args.save_dir == ".":
@@ -122,7 +122,7 @@ class RecsysCLI(LightningCLI):
         model = config.model.init_args.get("recommender")
         name = str(model.class_path if model is not None else config.model.class_path).rsplit(".", 1)[-1]
         title = re.sub(r"[^\w.-]+", "_", f"{self.datamodule.source.name}-{name.lower()}")
-        version = None if self.subcommand is None else _claim(root / title)
+        version = None if self.subcommand is None else _version(root / title)
         RecsysCLI.claimed = None if version is None else root / title / version
         return CSVLogger(root, name=title, version=version)
 
@@ -141,8 +141,10 @@ class RecsysCLI(LightningCLI):
             best = checkpoint.best_model_path or checkpoint.last_model_path
             if checkpoint.best_model_score is not None:
                 print(f"best {checkpoint.monitor}: {float(checkpoint.best_model_score):.4f}")
-            command = ["recsys", "test", "--config", f"{folder}/config.yaml", "--ckpt_path", best]
-            print(f"run: {folder}\ntest it: {shlex.join(command)}")
+            print(f"run: {folder}")
+            if best:  # a training of no epoch leaves none
+                command = ["recsys", "test", "--config", f"{folder}/config.yaml", "--ckpt_path", best]
+                print(f"test it: {shlex.join(command)}")
 
     def after_test(self) -> None:
         """Print the path of the results, as the last line."""
@@ -242,8 +244,29 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _claim(folder: Path) -> str | None:
-    """Make the next free `version_<n>`, so that two runs that start at once do not share one.
+def claim(root: Path, prefix: str) -> Path:
+    """Make the next free `<prefix><n>` in a folder, so that two runs that start at once do not share one.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
+    number = 0
+    while True:
+        folder = root / f"{prefix}{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise InputError(
+                f"{root} cannot be written to ({error.strerror}). Choose a writable folder: "
+                "--trainer.default_root_dir FOLDER."
+            ) from error
+
+
+def _version(folder: Path) -> str | None:
+    """The folder of a run: the next free `version_<n>`.
 
     Processes that were launched by another one take the version that it claimed. Those of torchrun leave the choice to
     Lightning, which tells all of them the first one's.
@@ -252,19 +275,8 @@ def _claim(folder: Path) -> str | None:
         return None
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return os.environ.get("RECSYS_RUN")
-    for number in itertools.count():
-        try:
-            (folder / f"version_{number}").mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be written to ({error.strerror}). Choose a writable folder: "
-                "--trainer.default_root_dir FOLDER."
-            ) from error
-        os.environ["RECSYS_RUN"] = f"version_{number}"
-        break
-    return os.environ["RECSYS_RUN"]
+    os.environ["RECSYS_RUN"] = name = claim(folder, "version_").name
+    return name
 
 
 @rank_zero_only

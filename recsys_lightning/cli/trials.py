@@ -76,7 +76,8 @@ def line(one: Outcome, metric: str) -> str:
     if one.value is None:
         return f"trial {one.number}: {chosen}: {one.state}{one.reason and f', {one.reason}'}"
     mark = "" if one.state == "complete" else f", {one.state}"
-    return f"trial {one.number}: {chosen}: {metric} {one.value:.4f}, {one.epochs} epochs, {one.seconds:.1f} s{mark}"
+    epochs = f"{one.epochs} epoch{'' if one.epochs == 1 else 's'}"
+    return f"trial {one.number}: {chosen}: {metric} {one.value:.4f}, {epochs}, {one.seconds:.1f} s{mark}"
 
 
 def short(options: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys_lightning.batches import Features
-from recsys_lightning.errors import InputError
+from recsys_lightning.errors import InputError, extra
 from recsys_lightning.models.base import Recommender, State
 from recsys_lightning.models.closed_form import Linear
 from recsys_lightning.models.sparse import blocks
@@ -143,12 +143,10 @@ def onnx_tower(model: FoldsIn, side: str, width: int) -> bytes:
     """The tower of `user` or `item` as ONNX: rows (B, width) -> vectors (B, D), for any B.
 
     Raises:
-        InputError: onnx is not installed.
+        InputError: onnx or onnxscript cannot be imported.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InputError("Exporting towers needs onnx and onnxscript: pip install recsys-lightning[serve].") from error
+    for library in ("onnx", "onnxscript"):
+        extra(library, "`recsys export` of towers", "serve")
     tower = _Tower(model, side).eval()
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
     levels = [logger.level for logger in loggers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,7 @@ def write_export(advisor: Advisor, data: InteractionsDataModule, folder: Path, o
         InputError: there is something in the folder, or the model cannot be exported.
     """
     folder = folder.absolute()
+    _sweep(folder)
     _refuse_taken(folder, overwrite)
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -59,6 +61,33 @@ def write_export(advisor: Advisor, data: InteractionsDataModule, folder: Path, o
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
+
+
+def _sweep(folder: Path) -> None:
+    """Clear away what killed exports to a folder left beside it; one that was killed while it replaced is undone."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.tmp-(\d{{1,9}})(-old)?")
+    beside = [path for path in folder.parent.glob(".*.tmp-*") if path.is_dir() and not path.is_symlink()]
+    matches = [(path, match) for path in beside if (match := name.fullmatch(path.name)) and not _runs(int(match[1]))]
+    for old in [path for path, match in matches if match[2]]:
+        if not folder.is_symlink() and not (folder.is_dir() and any(folder.iterdir())) and not folder.is_file():
+            os.rename(old, folder)
+        elif (folder / MANIFEST).is_file():
+            shutil.rmtree(old, ignore_errors=True)
+    for temporary in [path for path, match in matches if not match[2]]:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process has this number; in a container, the next one often has that of the last."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _refuse_taken(folder: Path, overwrite: bool) -> None:
@@ -167,14 +196,15 @@ def _write_towers(
 
 
 def _write_values(data: InteractionsDataModule, folder: Path) -> None:
-    """Categories of the items, as the graph would have them."""
+    """Categories of the items, as the graph would have them, under the names of their columns as in metadata."""
     prepared = data.prepared
+    column = {kind: name for name, kind in prepared.attributes.items()}
     words: list[list[str]] = []
     pairs = [np.empty((2, 0), np.int64)]
     for kind, attribute in prepared.item_attributes.items():
         if kind not in prepared.on_request:
             pairs.append(np.stack([attribute.item, attribute.value + len(words)]))
-            words += [[kind, value] for value in attribute.values]
+            words += [[column.get(kind, kind), value] for value in attribute.values]
     item, value = np.concatenate(pairs, 1)
     order = np.lexsort((value, item))
     crow = offsets(np.bincount(item, minlength=prepared.num_items))

@@ -113,8 +113,8 @@ def gate_section(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
     parts = [
         "## Gates",
         "The gate of reviews is the share of an item's overview beside its reviews, over the items that have both; the "
-        "others are shares of the text view beside the graph view. Positives and rows are those that the model saw; a "
-        "correlation is Spearman's, with the lowest and the highest of the seeds.",
+        "others are shares of the text view beside the graph view, or of metadata beside IDs. Positives and rows are "
+        "those that the model saw; a correlation is Spearman's, with the lowest and the highest of the seeds.",
     ]
     for name, tables in models.items():
         related = [

@@ -70,10 +70,11 @@ class RankingReport:
     future: Future | None
 
     def table(self) -> str:
-        """The model beside the floors, at the first cut-off, for a terminal."""
+        """The model beside the floors, at the first cut-off, for a terminal; stars mark the best of a column."""
         title = f"{self.data}, {self.split}, {int(self.results['test/users']):,} users, full ranking"
         table = text_table(*self.comparison(), best=self.best)
-        return "\n".join([title, "", table, "", *(remark.text for remark in self.remarks())])
+        legend = ["* the best of the column", ""] if self.best else []
+        return "\n".join([title, "", table, "", *legend, *(remark.text for remark in self.remarks())])
 
     def comparison(self) -> tuple[list[str], list[list[object]]]:
         """Head and rows of the table that sets the model beside the floors, at the first cut-off."""
@@ -83,8 +84,9 @@ class RankingReport:
 
     @property
     def best(self) -> list[str]:
-        """Columns of this table in which more is better."""
-        return [f"{name}@{self.k[0]}" for name in HIGHER_IS_BETTER]
+        """Columns of this table in which more is better; none where there is nobody to be better than."""
+        others = any(floor.test and floor.name != self.model for floor in self.floors)
+        return [f"{name}@{self.k[0]}" for name in HIGHER_IS_BETTER] if others else []
 
     def about_the_future(self) -> str:
         """What the split lets models know of the future, in a sentence."""

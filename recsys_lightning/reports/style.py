@@ -15,13 +15,17 @@ p{margin:0 0 10px}
 .small{font-size:13px}
 code{font-size:.92em;background:var(--track);border-radius:4px;padding:1px 5px;overflow-wrap:anywhere}
 .card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:18px 20px}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto;scrollbar-width:thin;--shade:color-mix(in srgb,var(--quiet) 55%,transparent);
+ background:linear-gradient(90deg,var(--card) 40%,transparent) 0 0/40px 100% local no-repeat,
+ linear-gradient(270deg,var(--card) 40%,transparent) 100% 0/40px 100% local no-repeat,
+ linear-gradient(90deg,var(--shade),transparent) 0 0/14px 100% scroll no-repeat,
+ linear-gradient(270deg,var(--shade),transparent) 100% 0/14px 100% scroll no-repeat}
 table{border-collapse:collapse;width:100%;font-size:13.5px}
 th{font-weight:400;font-size:12px;color:var(--quiet);text-align:right;padding:0 0 2px 10px}
 td{padding:2px 0 2px 10px;text-align:right;font-variant-numeric:tabular-nums;vertical-align:top}
 th:first-child,td:first-child{text-align:left;padding-left:0;overflow-wrap:anywhere}
 @media(max-width:520px){main{padding:20px 14px 40px}.card{padding:14px}}
-@media print{body{background:none}.card{break-inside:avoid}}
+@media print{body,.wide{background:none}.card{break-inside:avoid}}
 """
 """What every page has."""
 

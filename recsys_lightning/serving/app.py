@@ -17,11 +17,16 @@ from recsys_lightning import __version__
 from recsys_lightning.errors import InputError
 from recsys_lightning.serving import messages
 from recsys_lightning.serving.engine import Answer, Ask, Engine, Listed, NotFound
-from recsys_lightning.serving.limits import Limits
+from recsys_lightning.serving.limits import HEADERS, Limits
 from recsys_lightning.serving.page import read_page
 from recsys_lightning.serving.scorers import Unable
 
 log = logging.getLogger(__name__)
+
+ABOUT = (
+    "The page /docs loads its script from the internet, and is blank without it. /openapi.json describes the same "
+    "interface and needs nothing from elsewhere."
+)
 
 PROBLEMS: dict[int, str] = {
     404: "There is no such user or item.",
@@ -48,6 +53,7 @@ def make_app(engine: Engine, threads: int = 2) -> FastAPI:
         title="recsys",
         version=__version__,
         summary=f"Recommendations of {engine.manifest.model} for {engine.manifest.data}",
+        description=ABOUT,
         lifespan=lifespan,
         redirect_slashes=False,  # it would send people where their own Host header says
     )
@@ -83,7 +89,8 @@ def _add_answers(app: FastAPI, engine: Engine) -> None:
     def similar(body: Annotated[messages.Similar, Body(examples=[{"item": "68646", "k": 5}])]) -> Response:
         """The items that the model finds most like one of the catalogue, or like what metadata describe."""
         item = body.item if isinstance(body, messages.SimilarToItem) else body.metadata
-        return JSONResponse({"items": _lines(engine.similar(item, body.k))})
+        unknown = [] if isinstance(item, str) else engine.unknown(item)
+        return JSONResponse({"items": _lines(engine.similar(item, body.k)), "unknown": unknown})
 
     @app.post("/explain", response_model=messages.Explanation, responses=_problems(404, 409, 413, 422), tags=["ask"])
     def explain(body: Annotated[messages.Explain, Body(examples=[{"user": "1", "item": "68646"}])]) -> Response:
@@ -167,4 +174,5 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    return JSONResponse({"detail": "The server failed to answer. Its log says why."}, 500)
+    detail = "The server failed to answer. Its log says why."
+    return JSONResponse({"detail": detail}, 500, HEADERS)  # this answer does not pass through Limits

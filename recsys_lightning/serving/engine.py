@@ -11,6 +11,7 @@ import numpy as np
 
 from recsys_lightning.errors import InputError
 from recsys_lightning.serving.format import Export, Ints
+from recsys_lightning.serving.metadata import understand
 from recsys_lightning.serving.scorers import Person, Sums, Vectors, scorer
 from recsys_lightning.serving.search import Best, Faiss, among, best
 from recsys_lightning.serving.titles import Titles
@@ -20,6 +21,9 @@ SCORES = 1 << 25
 
 MOST_REASONS = 50
 """Reasons that are given at most, the strongest."""
+
+MOST_NAMED, MOST_SAID = 5, 60
+"""Values of metadata that an error names at most, and characters of each."""
 
 
 class NotFound(Exception):
@@ -73,7 +77,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """A list, and the ids that are not in the catalogue."""
+    """A list, the ids that are not in the catalogue, and the values of metadata that say nothing to the model."""
 
     recommendations: list[Listed] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -136,6 +140,7 @@ class Engine:
             "index": "exact" if self.index is None else "faiss",
             "folds_in": held.folds_in,
             "kinds": [] if held.columns is None else held.columns.categories,
+            "example_user": next((raw for user, raw in enumerate(self.users) if len(self.own.row(user))), None),
         }
 
     def recommend(self, asked: Sequence[Ask]) -> list[Answer]:
@@ -144,12 +149,11 @@ class Engine:
         Raises:
             NotFound: a user is unknown, or none of the items of a history is in the catalogue.
             Unable: the model does not fold in.
-            InputError: metadata cannot be read.
+            InputError: metadata say nothing to the model.
         """
         people, hidden, unknown = [], [], []
         for place, ask in enumerate(asked):
-            with_place = f"requests[{place}]: " if len(asked) > 1 else ""
-            person, missing = self._person(ask.user, ask.history, ask.liked, with_place)
+            person, missing = self._person(ask.user, ask.history, ask.liked, place, len(asked) > 1)
             left_out, also_missing = self._known(ask.exclude)
             known = person.items if person.user is None else self.seen.row(person.user)
             people.append(person)
@@ -163,20 +167,22 @@ class Engine:
         return [Answer(*pair) for pair in zip(found, unknown, strict=True)]
 
     def similar(self, item: str | Mapping[str, Any], k: int = 10) -> list[Listed]:
-        """The items that are most similar to one, or to what its metadata describe.
+        """The items most similar to one, or to what its metadata describe; fewer than k where fewer are similar.
 
         Raises:
             NotFound: there is no such item.
             Unable: the model knows no metadata.
-            InputError: the metadata cannot be read.
+            InputError: the metadata say nothing to the model.
         """
         if isinstance(item, str):
             index = self._index_of(item)
             scores = self.scorer.similar(index)
             scores[index] = -np.inf
+            if isinstance(self.scorer, Sums) and self.scorer.dense is None:  # what the matrix lacks is not similar
+                scores[scores <= 0] = -np.inf
         else:
-            self.scorer.require(folds_in=False, metadata=True)
-            scores = self.scorer.similar(self._checked(item))
+            self.unknown(item)
+            scores = self.scorer.similar(item)
         return self._listed(best(scores, k, self.priority))
 
     def explain(self, item: str, user: str | None = None, history: Sequence[str] = ()) -> Explained:
@@ -187,11 +193,11 @@ class Engine:
             Unable: the model does not fold in, and was asked for a history.
         """
         target = self._index_of(item)
-        person, missing = self._person(user, history, (), "")
+        person, missing = self._person(user, history)
         if missing:
             raise NotFound(self._no_item(missing[0]))
-        if person.user is not None:
-            person = person._replace(items=self.own.row(person.user))
+        if person.user is not None and isinstance(self.scorer, Vectors):  # that it is like itself is no reason
+            person = person._replace(items=person.items[person.items != target])
         score, effect = self.scorer.effects(person, target)
         order = np.lexsort((self.priority[person.items], -effect))[:MOST_REASONS]
         reasons = [
@@ -201,6 +207,16 @@ class Engine:
         meaning = self.scorer.meaning if person.user is not None else self.scorer.meaning_of_history
         return Explained(score, meaning, reasons, self._shared(target, person.items))
 
+    def unknown(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Values of metadata that say nothing to the model, such as `genres: SciFi`.
+
+        Raises:
+            Unable: the model knows no metadata.
+            InputError: no value says anything, or a column is unknown.
+        """
+        self.scorer.require(folds_in=False, metadata=True)
+        return self._check(metadata, "metadata")
+
     def search(self, query: str, limit: int = 10) -> list[tuple[str, str]]:
         """Ids and titles of items whose titles hold the words."""
         return [(self.items[item], self.titles[item]) for item in self._search.find(query, limit)]
@@ -208,8 +224,14 @@ class Engine:
     # Names to numbers
 
     def _person(
-        self, user: str | None, history: Sequence[str], liked: Sequence[Mapping[str, Any]], where: str
+        self,
+        user: str | None,
+        history: Sequence[str],
+        liked: Sequence[Mapping[str, Any]] = (),
+        place: int = 0,
+        one_of_several: bool = False,
     ) -> tuple[Person, list[str]]:
+        where = f"requests[{place}]: " if one_of_several else ""
         if user is not None:
             if user not in self._user:
                 raise NotFound(
@@ -221,7 +243,9 @@ class Engine:
         items, missing = self._known(history)
         if not len(items) and not liked:
             raise NotFound(f"{where}{self._no_item(missing[0])}" if missing else f"{where}The history is empty.")
-        return Person(None, items, [self._checked(record) for record in liked]), missing
+        for number, record in enumerate(liked):
+            missing += self._check(record, f"requests[{place}].liked[{number}]")
+        return Person(None, items, liked), missing
 
     def _known(self, raw: Sequence[str]) -> tuple[Ints, list[str]]:
         """Distinct items, ascending as in the rows of known users, and the ids that are none."""
@@ -237,18 +261,25 @@ class Engine:
         held = self.manifest
         return f"There is no {held.item_type} {item!r} among the {held.items:,} of {held.data}."
 
-    def _checked(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Metadata whose columns are all known.
+    def _check(self, record: Mapping[str, Any], where: str) -> list[str]:
+        """Values of metadata that say nothing to the model.
 
         Raises:
-            InputError: one is not.
+            InputError: no value says anything, or a column is unknown.
         """
         columns = self.manifest.columns
-        assert columns is not None
+        assert columns is not None and isinstance(self.scorer, Vectors) and self.scorer.towers is not None
         known = ["title"] * columns.title + columns.numbers + columns.categories
         if strange := [name for name in record if name not in known]:
-            raise InputError(f"The model reads no {strange[0]!r} of items. It reads {', '.join(known)}.")
-        return record
+            raise InputError(f"{where}: The model reads no {strange[0]!r} of items. It reads {', '.join(known)}.")
+        said = understand(self.scorer.towers.spec or {}, record)
+        if said.anything:
+            return said.unknown
+        if not said.unknown:
+            raise InputError(f"{where} says nothing. The model reads {', '.join(known)}.")
+        named = ", ".join(ascii(value)[1:-1][:MOST_SAID] for value in said.unknown[:MOST_NAMED])
+        more = f" and {len(said.unknown) - MOST_NAMED:,} more" if len(said.unknown) > MOST_NAMED else ""
+        raise InputError(f"{where} holds nothing that the model understands, only {named}{more}.")
 
     # Lists
 

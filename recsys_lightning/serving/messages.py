@@ -32,7 +32,10 @@ Metadata = Annotated[
     dict[Annotated[str, Field(max_length=100)], Value],
     Field(
         max_length=50,
-        description="Facts of an item by the columns of its data: the title, numbers, and names of categories.",
+        description=(
+            "Facts of an item by the columns of its data: the title, numbers, and names of categories, as /health "
+            "names their `kinds`. At least one must mean something to the model."
+        ),
         examples=[{"title": "The Long Way Home", "genres": ["Drama", "War"]}],
     ),
 ]
@@ -146,7 +149,12 @@ class List(BaseModel):
     """A list for one person."""
 
     recommendations: list[Line]
-    unknown: list[str] = Field(description="Ids that were given and are not in the catalogue.")
+    unknown: list[str] = Field(
+        description=(
+            "What was given and left out: ids that are not in the catalogue, and values of metadata that mean nothing "
+            "to the model, such as `genres: SciFi`."
+        )
+    )
 
 
 class Lists(BaseModel):
@@ -159,6 +167,7 @@ class Similars(BaseModel):
     """Similar items, the most similar first."""
 
     items: list[Line]
+    unknown: list[str] = Field(description="Values of the metadata that mean nothing to the model: `genres: SciFi`.")
 
 
 class Reason(BaseModel):
@@ -172,7 +181,7 @@ class Reason(BaseModel):
 class Shared(BaseModel):
     """A category that the item shares with the user's own items."""
 
-    kind: str
+    kind: str = Field(description="The column of the data, as in metadata.")
     value: str
 
 
@@ -211,6 +220,7 @@ class Health(BaseModel):
     index: Literal["exact", "faiss"]
     folds_in: bool = Field(description="Whether histories of new users can be asked for.")
     kinds: list[str] = Field(description="Kinds of categories that metadata may have.")
+    example_user: str | None = Field(description="Some user to begin with; null where nobody has an item.")
 
 
 class Problem(BaseModel):

@@ -101,7 +101,7 @@ class Vectors:
         if folds_in and self.towers is None:
             raise Unable(
                 f"{self.model} knows the users of its data only: ask for a known user. Models that fold in "
-                "(TwoTower, ItemKNN, EASE, GFCF) answer for histories."
+                "(TwoTower with metadata, ItemKNN, EASE, GFCF, ContentKNN) answer for histories."
             )
         if metadata and (self.towers is None or self.towers.spec is None):
             raise Unable(NO_METADATA.format(model=self.model))

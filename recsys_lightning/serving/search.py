@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_lightning.errors import InputError
+from recsys_lightning.errors import extra
 from recsys_lightning.serving.format import Floats, Ints
 
 BLOCK = 256
@@ -80,14 +80,11 @@ class Faiss:
         items: (I, D).
 
     Raises:
-        InputError: faiss is not installed.
+        InputError: faiss cannot be imported.
     """
 
     def __init__(self, items: Floats) -> None:
-        try:
-            import faiss
-        except ImportError as error:
-            raise InputError("--index faiss needs faiss: pip install recsys-lightning[serve].") from error
+        faiss = extra("faiss", "--index faiss", "serve")
         count, dim = items.shape
         lists = max(1, min(int(2 * np.sqrt(count)), count // SAMPLE))
         squared = np.einsum("id,id->i", items, items)

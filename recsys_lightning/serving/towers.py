@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsys_lightning.data.item_features.titles import statistics
 from recsys_lightning.data.item_features.transform import transform
-from recsys_lightning.errors import InputError
+from recsys_lightning.errors import InputError, extra
 from recsys_lightning.serving.format import Export, Floats, Ints
 
 
@@ -142,9 +142,7 @@ def _run(session: Any, rows: Floats) -> Floats:
 
 def _session(export: Export, name: str) -> Any:
     """A network that is ready to run, on one thread: the server has several."""
-    import onnx
-    import onnxruntime
-
+    onnx, onnxruntime = (extra(library, "An export with towers", "serve") for library in ("onnx", "onnxruntime"))
     content = export.content(name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

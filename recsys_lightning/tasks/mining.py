@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
 from recsys_lightning.metrics.ranking import mask, tie_priority, top_k
 from recsys_lightning.models.base import Recommender
+from recsys_lightning.models.modes import evaluating
 
 SCORES_AT_ONCE = 1 << 24
 """Users are ranked for in blocks of so many (user, item) scores: 64 MiB of float32."""
@@ -32,7 +30,7 @@ def hardest(model: Recommender, views: Views, known: CSR, skip: int, pool: int) 
     priority = tie_priority(views.num_items).to(views.device)
     table = torch.empty(views.num_users, pool, dtype=torch.int32, device=views.device)
     block = max(1, SCORES_AT_ONCE // views.num_items)
-    with _evaluating(model):
+    with evaluating(model):
         state = model.encode(views)
         for first in range(0, views.num_users, block):
             user = torch.arange(first, min(first + block, views.num_users), device=views.device)
@@ -40,15 +38,3 @@ def hardest(model: Recommender, views: Views, known: CSR, skip: int, pool: int) 
             mask(scores, known.select(user))
             table[user] = top_k(scores, skip + pool, priority).item[:, skip:].int()
     return table
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every part is in the mode that it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training

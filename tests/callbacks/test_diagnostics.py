@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from torch import nn
 
 from recsys_lightning.callbacks.diagnostics import Diagnostics, plain
 from recsys_lightning.data.recipe import Recipe
@@ -105,17 +106,20 @@ def test_a_fit_is_not_looked_at(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("diagnostics.json"))
 
 
-def test_the_mode_of_the_model_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_modes_of_the_model_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = []
     real = MF.encode
     monkeypatch.setattr(MF, "encode", lambda self, views: (modes.append(self.training), real(self, views))[1])
     task, module = Ranking(partial(MF, dim=4)), data()
-    made = trainer(tmp_path, max_epochs=1, limit_train_batches=1, callbacks=[Diagnostics(resamples=100)])
+    made, callback = trainer(tmp_path, max_epochs=1, limit_train_batches=1), Diagnostics(resamples=100)
     made.fit(task, module)
-    task.recommender.train()
-    modes.clear()
     made.test(task, module, verbose=False)
-    assert len(modes) == 2 and not any(modes) and task.recommender.training
+    task.recommender.train()
+    task.recommender.frozen = nn.Dropout().eval()
+    modes.clear()
+    callback.on_test_end(made, task)
+    assert modes == [False]
+    assert task.recommender.training and not task.recommender.frozen.training
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import sys
 import urllib.request
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,13 @@ import torch
 
 from recsys_lightning.batches import CSR
 from recsys_lightning.cli.advice import Asked, ask
+from recsys_lightning.errors import InputError
+from recsys_lightning.export.parts import FoldsIn, onnx_tower
 from recsys_lightning.serving.engine import Ask, Engine
 from recsys_lightning.serving.format import Columns
 from recsys_lightning.serving.scorers import Person, Vectors
 from tests.conftest import Recsys
+from tests.reports.run import runs
 from tests.serving.test_server import serving
 
 WORLD = [
@@ -47,8 +51,8 @@ def test_help(recsys: Recsys, words: list[str]) -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        ["--model.recommender", "MF", "--model.recommender.dim", "8"],
-        ["--model.recommender", "LightGCN", "--model.recommender.dim", "8"],
+        pytest.param(["--model.recommender", "MF", "--model.recommender.dim", "8"], marks=pytest.mark.slow),
+        pytest.param(["--model.recommender", "LightGCN", "--model.recommender.dim", "8"], marks=pytest.mark.slow),
         [*TWO_TOWER, "--model.recommender.categories", "learned", "--model.recommender.similarity", "dot"],
         pytest.param(TWO_TOWER, marks=pytest.mark.slow),  # half a minute of what the one before says
     ],
@@ -133,6 +137,31 @@ def test_bad_input_is_a_sentence_and_leaves_nothing(
     assert outcome.status == 2
     assert f"recsys: {message}" in outcome.err
     assert not list(tmp_path.iterdir())
+
+
+def test_of_a_test_the_run_of_its_checkpoint_is_named_and_of_several_runs_the_newest(
+    recsys: Recsys, tmp_path: Path
+) -> None:
+    tested = runs.everything(tmp_path)
+    for folder, message in (
+        (
+            tested,
+            f"is the run of a test, and holds no model. The checkpoint that it tested is of the run {tested.parent}/",
+        ),
+        (tested, f"recsys export {tested.parent}/version_0 --to FOLDER."),
+        (tested.parent, f"{tested.parent} holds several runs. Name one; the newest is {tested}."),
+    ):
+        outcome = recsys("export", folder, "--to", tmp_path / "x")
+        assert outcome.status == 2 and message in outcome.err
+    given = recsys("export", tested, "--to", tmp_path / "x", "--ckpt_path", tmp_path / "no.ckpt")
+    assert given.status == 2 and "run of a test" not in given.err
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxscript"])
+def test_a_library_of_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(InputError, match=rf"^`recsys export` of towers needs {library}: pip install recsys-lightning"):
+        onnx_tower(cast(FoldsIn, None), "user", 6)
 
 
 def test_without_the_extra(recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,14 +24,14 @@ def world(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--trainer.max_epoch 2", f"There is no option trainer.max_epoch. {HELP_ALL}"),
+        ("--trainer.max_epoch 2", f"There is no option trainer.max_epoch. Did you mean trainer.max_epochs? {HELP_ALL}"),
         ("--modle.k 3", f"There is no option modle.k. {HELP_ALL}"),
-        ("--checkpoint.monitr x", f"There is no option checkpoint.monitr. {HELP_ALL}"),
-        ("--data.separatr ,", f"There is no option data.separatr. {HELP_TABLE}"),
+        ("--checkpoint.monitr x", f"There is no option checkpoint.monitr. Did you mean checkpoint.monitor? {HELP_ALL}"),
+        ("--data.separatr ,", f"There is no option data.separatr. Did you mean data.separator? {HELP_TABLE}"),
         ("--data.recipe.splitt random", f"There is no option data.recipe.splitt. {HELP_TABLE}"),
         (
             "--model.recommender.layerz 2",
-            "There is no option model.recommender.layerz. "
+            "There is no option model.recommender.layerz. Did you mean model.recommender.layers? "
             "`recsys fit --model Ranking --model.recommender.help LightGCN` lists what there is.",
         ),
         ("extra", "extra is no option: options begin with two dashes."),
@@ -50,6 +50,10 @@ def world(tmp_path: Path) -> list[str]:
             "--data.recipe.split chronological",
             "data.recipe.split is chronological; "
             "it can be 'global_time', 'leave_last_out', 'random', 'official', 'item_cold', 'user_cold'.",
+        ),
+        (
+            "--model.recommender TwoTower --model.recommender.fusion adaptiv",
+            "model.recommender.fusion is adaptiv; it can be 'identity', 'metadata', 'sum', 'concat', 'adaptive_mimic'.",
         ),
     ],
 )

@@ -17,7 +17,7 @@ def test_both_pages_are_written_and_named(recsys: Recsys, tmp_path: Path) -> Non
     assert outcome.out.splitlines() == [str(folder / "report.md"), str(folder / "report.html")]
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
     to = tmp_path / "a" / "b"
-    for words in ([folder, "--to", to], ["--to", to, folder]):
+    for words in ([folder, "--to", to], ["--to", to, folder], [folder, f"--to={to}"]):
         assert recsys("report", *words).out.splitlines() == [str(to / "report.md"), str(to / "report.html")]
     assert (to / "report.html").read_bytes() == (folder / "report.html").read_bytes()
 
@@ -36,11 +36,18 @@ def test_help(recsys: Recsys, words: list[str]) -> None:
         (["--to", "x"], "was given 0"),
         (["a", "--to"], "--to takes a folder"),
         (["a", "--too", "b"], "There is no option --too"),
+        (["a", "--t=b"], "There is no option --t=b"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(recsys: Recsys, words: list[str], message: str) -> None:
     outcome = recsys("report", *words)
     assert outcome.status == 2 and message in outcome.err and "Traceback" not in outcome.err
+
+
+def test_a_folder_of_runs_names_the_newest(recsys: Recsys, tmp_path: Path) -> None:
+    folder = runs.everything(tmp_path)
+    outcome = recsys("report", folder.parent)
+    assert outcome.status == 2 and f"the newest is {folder}." in outcome.err
 
 
 def test_damage_is_named_and_nothing_is_written(recsys: Recsys, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ def test_help(recsys: Recsys, words: list[str]) -> None:
     outcome = recsys("serve", *words)
     assert outcome.status == 0
     assert all(option in outcome.out for option in ("--host", "--port", "--index", "--threads", "127.0.0.1"))
+    assert "described at /openapi.json; /docs shows the same to readers, and needs the\ninternet" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,17 @@ def test_a_port_that_is_taken(recsys: Recsys, tmp_path: Path) -> None:
         taken.listen()
         outcome = recsys("serve", folder, "--port", taken.getsockname()[1])
     assert outcome.status == 2 and "Nobody can listen on 127.0.0.1, port" in outcome.err
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime", "faiss"])
+def test_a_library_of_the_extra_that_is_missing(
+    recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    folder = write_export(tmp_path / "export")
+    monkeypatch.setitem(sys.modules, library, None)
+    outcome = recsys("serve", folder, "--port", "0", "--index", "faiss")
+    assert outcome.status == 2 and outcome.err.count("\n") == 1
+    assert f"needs {library}: pip install recsys-lightning[serve]." in outcome.err
 
 
 def test_without_the_extra(recsys: Recsys, monkeypatch: pytest.MonkeyPatch) -> None:

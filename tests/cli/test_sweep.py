@@ -67,11 +67,40 @@ def test_options_are_written_as_the_agent_of_wandb_writes_them(tmp_path: Path) -
     assert sweep.fixed == {"a": "[1, 2]"} and set(sweep.space) == {"b", "c"}
 
 
+def test_options_are_written_short_where_that_is_exact(tmp_path: Path) -> None:
+    sweep = read(tmp_path, parameters={"a": {"values": [1]}})
+    chosen = {"steps": 0.1 + 0.2, "drawn": 0.12345678901234567, "whole": 1.0, "small": 1e-5, "flag": True, "word": "x"}
+    written = dict(option.removeprefix("--").split("=") for option in sweep.options(chosen))
+    assert written == {
+        "steps": "0.3",
+        "drawn": repr(0.12345678901234567),
+        "whole": "1.0",
+        "small": "1e-05",
+        "flag": "True",
+        "word": "x",
+    }
+
+
 def test_a_grid_is_every_combination_in_order(tmp_path: Path) -> None:
     parameters = {"a": {"values": ["x", "y"]}, "b": {"min": 1, "max": 3}, "c": {"value": 7}}
     grid = read(tmp_path, method="grid", parameters=parameters).grid
     assert [(choice["a"], choice["b"]) for choice in grid] == [(a, b) for a in "xy" for b in (1, 2, 3)]
     assert all(set(choice) == {"a", "b"} for choice in grid)
+
+
+@pytest.mark.parametrize(
+    ("last", "combinations"),
+    [({"values": [1]}, None), ({"values": [1, 2]}, "2,000,000"), ({"min": 1, "max": 10**30}, "1" + ",000" * 12)],
+)
+def test_a_grid_has_a_bound(tmp_path: Path, last: Any, combinations: str | None) -> None:
+    steps = {"distribution": "q_uniform", "min": 2, "max": 2000, "q": 2}
+    parameters = {"a": {"min": 1, "max": 1000}, "b": steps, "c": last}
+    assert read(tmp_path, method="random", parameters=parameters).first() == {"a": 1, "b": 2, "c": 1}
+    if combinations is None:
+        assert read(tmp_path, method="grid", parameters=parameters).method == "grid"
+        return
+    with pytest.raises(InputError, match=rf"sweep\.yaml is a grid of {combinations} combinations; 1,000,000 are the m"):
+        read(tmp_path, method="grid", parameters=parameters)
 
 
 @settings(max_examples=20, deadline=None)
@@ -139,6 +168,8 @@ def test_pruners(tmp_path: Path, stop: Any, expected: str) -> None:
         ({"method": "hyperopt"}, "method is hyperopt; it can be bayes, random, grid"),
         ({"methods": "bayes"}, r"methods is no key of a sweep\. Did you mean method\?"),
         ({"run_cap": 0}, "run_cap is 0"),
+        ({"run_cap": True}, "run_cap is True; it must be a whole number"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": True}}, "min_iter is True"),
         ({"early_terminate": {"type": "envelope"}}, "type must be hyperband"),
         ({"early_terminate": {"type": "hyperband", "max_iter": 9}}, "needs min_iter, or max_iter and s"),
         (

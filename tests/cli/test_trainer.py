@@ -307,7 +307,7 @@ def test_the_path_is_the_last_line_also_behind_a_progress_bar(world: list[str], 
     options = [*world[: world.index("--model.recommender")], "--model.recommender", "Popularity"]
     shell = ["--trainer.default_root_dir", tmp_path / "runs", "--trainer.accelerator", "cpu"]
     for verb, file in (("test", "metrics.json"), ("predict", "recommendations.parquet")):
-        out, _ = command(verb, *options, *shell).communicate(timeout=120)
+        out, _ = command(verb, *options, *shell).communicate(timeout=600)
         last = Path(out.strip().splitlines()[-1])
         assert last.name == file and last.is_file()
 
@@ -374,3 +374,17 @@ def test_two_processes_train(world: list[str], tmp_path: Path) -> None:
     assert process.returncode == 0, out
     content = read_checkpoint(run_folder(out) / "checkpoints" / "last.ckpt")
     assert content["global_step"] > 0 and content["state_dict"]["recommender.user"].isfinite().all()
+
+
+def test_without_an_epoch_there_is_nothing_to_test(world: list[str], recsys: Recsys) -> None:
+    outcome = recsys("fit", *world, "--trainer.max_epochs", "0")
+    assert outcome.status == 0 and "run: " in outcome.out and "test it" not in outcome.out
+
+
+def test_without_wandb_its_logger_is_refused_in_a_sentence(
+    world: list[str], recsys: Recsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    outcome = recsys("fit", *world, "--trainer.logger", "WandbLogger")
+    assert outcome.status == 2
+    assert outcome.err.splitlines()[-1] == "recsys: --trainer.logger WandbLogger needs wandb: pip install wandb."

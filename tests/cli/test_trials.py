@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -53,6 +54,10 @@ def test_lines() -> None:
     assert line(one(3, 0.25), "val/ndcg_10") == "trial 3: dim=64 lr=0.001235: val/ndcg_10 0.2500, 3 epochs, 1.2 s"
     assert line(one(3, 0.25, "pruned"), "val/ndcg_10").endswith("1.2 s, pruned")
     assert line(one(3, None, "failed", reason="No."), "x") == "trial 3: dim=64 lr=0.001235: failed, No."
+
+
+def test_one_epoch_is_not_many() -> None:
+    assert ", 1 epoch, 1.2 s" in line(replace(one(3, 0.25), epochs=1), "val/ndcg_10")
 
 
 def test_the_table_marks_pruned_trials(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY, Outcome, Recsys
 
 EXPERIMENT = REPOSITORY / "experiments" / "movietweetings" / "mf.yaml"
 SMALL = [
-    *("--data.recipe.limit_users", "300", "--model.recommender.dim", "8", "--trainer.max_epochs", "2"),
+    *("--data.recipe.limit_users", "60", "--model.recommender.dim", "8", "--trainer.max_epochs", "2"),
     *("--trainer.accelerator", "cpu"),
 ]
 RATES = {"model.optimizer.lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 0.1}}
@@ -60,10 +60,10 @@ def test_help(recsys: Recsys, words: list[str]) -> None:
 
 def test_every_trial_is_a_run_and_a_resumed_search_finds_the_same(recsys: Recsys, tmp_path: Path) -> None:
     sweep(tmp_path)
-    whole = tune(recsys, tmp_path, "--trials", 3, "--seed", 7)
+    whole = tune(recsys, tmp_path, "--trials", 2, "--seed", 7)
     assert whole.status == 0, whole.err
     rows = trials(tmp_path)
-    assert [row["state"] for row in rows] == ["complete"] * 3
+    assert [row["state"] for row in rows] == ["complete"] * 2
     for row in rows:
         config = yaml.safe_load((Path(row["run"]) / "config.yaml").read_text())
         assert config["model"]["init_args"]["recommender"]["init_args"]["dim"] == int(row["model.recommender.dim"])
@@ -72,7 +72,7 @@ def test_every_trial_is_a_run_and_a_resumed_search_finds_the_same(recsys: Recsys
         assert config["checkpoint"]["monitor"] == "val/recall_10" and config["checkpoint"]["mode"] == "max"
         logged = [line["val/recall_10"] for line in csv.DictReader((Path(row["run"]) / "metrics.csv").open())]
         assert float(row["val/recall_10"]) == pytest.approx(max(float(value) for value in logged if value))
-    assert len({row["run"] for row in rows}) == 3
+    assert len({row["run"] for row in rows}) == 2
 
     best = max(rows, key=lambda row: float(row["val/recall_10"]))
     assert f"best: trial {best['trial']}, val/recall_10 {float(best['val/recall_10']):.4f}" in whole.out
@@ -83,10 +83,10 @@ def test_every_trial_is_a_run_and_a_resumed_search_finds_the_same(recsys: Recsys
     assert json.loads(Path(tested.last_line).read_text())["checkpoint"] == f"{best['run']}/checkpoints/best.ckpt"
 
     storage = ["--seed", 7, "--storage", tmp_path / "search.journal"]
-    for number in (1, 3):
+    for number in (1, 2):
         assert tune(recsys, tmp_path, "--trials", number, *storage).status == 0
     assert found(trials(tmp_path, "tune-sweep-1")) == found(rows)
-    other = tune(recsys, tmp_path, "--trials", 4, *storage, "--model.weight_decay", "0.5")
+    other = tune(recsys, tmp_path, "--trials", 3, *storage, "--model.weight_decay", "0.5")
     assert other.status == 2 and "has another configuration" in other.err
 
 
@@ -124,7 +124,7 @@ def test_closed_forms_are_searched_by_validating(recsys: Recsys, tmp_path: Path)
     values = {"model.recommender.regularization": {"values": [1.0, 100.0]}}
     sweep(tmp_path, method="grid", parameters=values)
     config = EXPERIMENT.with_name("ease.yaml")
-    small = ["--data.recipe.limit_users", "300", "--trainer.accelerator", "cpu"]
+    small = ["--data.recipe.limit_users", "60", "--trainer.accelerator", "cpu"]
     outcome = tune(recsys, tmp_path, "--trials", 2, config=config, options=small)
     assert outcome.status == 0, outcome.err
     rows = trials(tmp_path)
@@ -176,6 +176,7 @@ def test_what_is_missing_is_said(recsys: Recsys, tmp_path: Path, words: list[obj
     assert outcome.status == 2 and message in outcome.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_search_and_shows_what_was_found(tmp_path: Path) -> None:
     sweep(tmp_path, run_cap=500)
     words = ["--config", EXPERIMENT, "--sweep", tmp_path / "sweep.yaml", "--storage", tmp_path / "search.db", *SMALL]
@@ -190,7 +191,7 @@ def test_ctrl_c_ends_the_search_and_shows_what_was_found(tmp_path: Path) -> None
     assert process.stdout is not None
     assert process.stdout.readline().startswith("trial 0: ")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "Traceback" not in err and re.search(r"^best: trial \d+, val/recall_10 0\.\d+$", out, re.MULTILINE), out
     assert {row["state"] for row in trials(tmp_path)} <= {"complete", "pruned", "stopped"}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +42,7 @@ def test_what_is_written(asked: Asked, tmp_path: Path) -> None:
     assert engine.seen.row(2).tolist() == seen.col[seen.crow[2] : seen.crow[3]].tolist()
     assert len(engine.own.row(2)) < len(engine.seen.row(2))  # val rows are seen, and no item is known by them
     genre = asked.data.prepared.item_attributes["genre"]
-    expected = {("genre", genre.values[value]) for value in genre.value[genre.item == 4]}
+    expected = {("genres", genre.values[value]) for value in genre.value[genre.item == 4]}
     assert {engine.values[value] for value in engine.has.row(4).tolist()} >= expected
     assert "import" not in (folder / MANIFEST).read_text() and "recsys_lightning" not in (folder / MANIFEST).read_text()
 
@@ -94,6 +97,60 @@ def test_whole_or_not_at_all(asked: Asked, tmp_path: Path, step: str, monkeypatc
             write_export(*asked, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
     assert Engine(folder).manifest == before
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_exports_left_is_cleared_away(asked: Asked, tmp_path: Path, dead: int) -> None:
+    folder = tmp_path / "ex[p]ort"  # brackets mean something in patterns of names
+    write_export(*asked, folder)
+    own, alive = os.getpid(), os.getppid()
+    gone = [f".ex[p]ort.tmp-{dead}", f".ex[p]ort.tmp-{dead}-old", f".ex[p]ort.tmp-{own}"]
+    others = [f".ex[p]ort.tmp-{alive}", f".other.tmp-{dead}", f".ex[p]ort.tmp-{dead}-mine", f".export.tmp-{dead}"]
+    for name in gone + others:
+        (tmp_path / name / "deep").mkdir(parents=True)
+    (tmp_path / f".ex[p]ort.tmp-{dead}1").touch()
+    write_export(*asked, folder, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"ex[p]ort", f".ex[p]ort.tmp-{dead}1", *others}
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_an_export_that_was_killed_while_it_replaced_is_undone(
+    asked: Asked, tmp_path: Path, dead: int, emptied: bool
+) -> None:
+    folder = tmp_path / "export"
+    before = write_export(*asked, folder)
+    folder.rename(tmp_path / f".export.tmp-{dead}-old")
+    (tmp_path / f".export.tmp-{dead}").mkdir()
+    if emptied:
+        folder.mkdir()
+    with pytest.raises(InputError, match="is not empty"):
+        write_export(*asked, folder)
+    assert Engine(folder).manifest == before
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_what_is_no_export_keeps_the_old_one_beside_it(asked: Asked, tmp_path: Path, dead: int) -> None:
+    old = tmp_path / f".export.tmp-{dead}-old"
+    write_export(*asked, old)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "notes.txt").touch()
+    with pytest.raises(InputError, match="is not empty"):
+        write_export(*asked, tmp_path / "export")
+    assert (old / MANIFEST).is_file()
+
+
+def test_processes_of_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert write._runs(1)
 
 
 def test_an_export_that_would_score_otherwise_is_none(

@@ -43,5 +43,10 @@ def test_colours_of_series_can_be_seen_on_cards(style: str) -> None:
         assert min(contrast(colour, COLOURS[1][1 + dark]) for colour in found) > 3
 
 
+def test_wide_tables_scroll_and_a_shade_tells_that_there_is_more() -> None:
+    (rules,) = re.findall(r"\.wide\{([^}]*)\}", BASE.partition("@media")[0])
+    assert "overflow-x:auto" in rules and rules.count(" scroll ") == rules.count(" local ") == 2
+
+
 def test_own_colours_are_declared_for_both() -> None:
     assert root(("mine", "#111", "#eee")).count("--mine:") == 2

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from recsys_lightning.serving.app import make_app
 from recsys_lightning.serving.engine import Engine
+from recsys_lightning.serving.limits import HEADERS
 from tests.serving.exports import write_export
 
 
@@ -45,16 +46,18 @@ def test_health(client: TestClient) -> None:
         "index": "exact",
         "folds_in": True,
         "kinds": ["genre"],
+        "example_user": "u0",
     }
 
 
 def test_recommendations(client: TestClient) -> None:
-    asked = [{"user": "u1", "k": 2}, {"history": ["i1", "no"], "liked": [{"genre": "War"}], "k": 1}, {"liked": [{}]}]
+    asked = [{"user": "u1", "k": 2}, {"history": ["i1", "no"], "liked": [{"genre": "War"}], "k": 1}]
+    asked.append({"liked": [{"genre": ["War", "SciFi"], "pages": "many"}, {"pages": 300}]})
     first, second, third = post(client, "/recommend", {"requests": asked})["responses"]
     assert [line["rank"] for line in first["recommendations"]] == [1, 2] and first["unknown"] == []
     assert set(first["recommendations"][0]) == {"rank", "item", "title", "score"}
     assert len(second["recommendations"]) == 1 and second["unknown"] == ["no"]
-    assert len(third["recommendations"]) == 10
+    assert len(third["recommendations"]) == 10 and third["unknown"] == ["pages: many", "genre: SciFi"]
     alone = client.get("/recommend", params={"user": "u1", "k": 2}).json()["recommendations"]
     assert [line["item"] for line in alone] == [line["item"] for line in first["recommendations"]]
     # a product of a matrix may round otherwise than one of a vector
@@ -65,6 +68,8 @@ def test_similar_items_reasons_and_titles(client: TestClient) -> None:
     assert [line["rank"] for line in post(client, "/similar", {"item": "i1", "k": 3})["items"]] == [1, 2, 3]
     described = post(client, "/similar", {"metadata": {"genre": ["War"], "pages": "300"}, "k": 3})["items"]
     assert len(described) == 3
+    said = post(client, "/similar", {"metadata": {"genre": ["War", "SciFi"]}, "k": 1})["unknown"]
+    assert said == ["genre: SciFi"] and post(client, "/similar", {"item": "i1"})["unknown"] == []
     found = post(client, "/explain", {"history": ["i2", "i3"], "item": "i6"})
     assert set(found) == {"score", "meaning", "reasons", "shared"}
     assert {reason["item"] for reason in found["reasons"]} == {"i2", "i3"}
@@ -84,7 +89,28 @@ def test_similar_items_reasons_and_titles(client: TestClient) -> None:
         ("GET", "/nowhere", {}, 404, "There is nothing at this address: see /docs."),
         ("DELETE", "/recommend", {}, 405, "This address takes another method: see /docs."),
         ("POST", "/similar", {"json": {"item": "x"}}, 404, "There is no book 'x'"),
-        ("POST", "/similar", {"json": {"metadata": {"x": 1}}}, 422, "The model reads no 'x' of items."),
+        ("POST", "/similar", {"json": {"metadata": {"x": 1}}}, 422, "metadata: The model reads no 'x' of items."),
+        ("POST", "/similar", {"json": {"metadata": {}}}, 422, "metadata says nothing. The model reads pages, genre."),
+        (
+            "POST",
+            "/recommend",
+            {
+                "json": {
+                    "requests": [{"user": "u1"}, {"liked": [{"genre": "War"}, {"genre": "\u202eSciFi", "pages": "x"}]}]
+                }
+            },
+            422,
+            "requests[1].liked[1] holds nothing that the model understands, only pages: x, genre: \\u202eSciFi.",
+        ),
+        ("POST", "/recommend", {"json": {"requests": [{"liked": [{}]}]}}, 422, "requests[0].liked[0] says nothing."),
+        (
+            "POST",
+            "/recommend",
+            {"json": {"requests": [{"history": ["i1"], "liked": [{"genre": [str(n) for n in range(99)]}]}]}},
+            422,
+            "requests[0].liked[0] holds nothing that the model understands, only genre: 0, genre: 1, genre: 2, "
+            "genre: 3, genre: 4 and 94 more.",
+        ),
         ("POST", "/similar", {"json": {"metadata": {"pages": True}}}, 422, "metadata.pages: Give a text, a number"),
         ("POST", "/similar", {"json": {"item": "i1", "x": 1}}, 422, "x: There is no such field here."),
         ("POST", "/similar", {"json": {"k": 1}}, 422, "body: Give one of `item`, `metadata`."),
@@ -114,6 +140,7 @@ def test_what_the_model_cannot_do(tmp_path: Path) -> None:
     client = TestClient(make_app(Engine(write_export(tmp_path / "export", folds_in=False))))
     status, said = problem(client, "POST", "/recommend", json={"requests": [{"history": ["i1"]}]})
     assert status == 409 and said.startswith("MF knows the users of its data only")
+    assert "(TwoTower with metadata, ItemKNN, EASE, GFCF, ContentKNN) answer for histories" in said
 
 
 def test_a_failure_tells_nothing_of_itself_and_is_logged_without_what_was_asked(
@@ -124,8 +151,10 @@ def test_a_failure_tells_nothing_of_itself_and_is_logged_without_what_was_asked(
 
     monkeypatch.setattr(Engine, "recommend", fail)
     with caplog.at_level(logging.ERROR):
-        status, said = problem(client, "GET", "/recommend?user=somebody")
-    assert (status, said) == (500, "The server failed to answer. Its log says why.")
+        response = client.get("/recommend?user=somebody")
+    assert response.status_code == 500
+    assert response.json() == {"detail": "The server failed to answer. Its log says why."}
+    assert HEADERS.items() <= response.headers.items()
     assert caplog.messages == ["GET /recommend failed: RuntimeError"]
 
 
@@ -135,7 +164,9 @@ def test_the_page_and_the_documentation(client: TestClient) -> None:
     assert page.headers["x-content-type-options"] == "nosniff"
     assert client.get("/docs").status_code == 200
     assert "access-control-allow-origin" not in client.get("/health", headers={"origin": "http://x"}).headers
-    addresses = client.get("/openapi.json").json()["paths"]
+    described = client.get("/openapi.json").json()
+    assert "/docs loads its script from the internet" in described["info"]["description"]
+    addresses = described["paths"]
     assert set(addresses) == {"/health", "/recommend", "/similar", "/explain", "/items"}
     for methods in addresses.values():
         for operation in methods.values():

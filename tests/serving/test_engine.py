@@ -10,7 +10,7 @@ import pytest
 
 from recsys_lightning.errors import InputError
 from recsys_lightning.serving.engine import Ask, Engine, NotFound
-from recsys_lightning.serving.scorers import Unable, Vectors
+from recsys_lightning.serving.scorers import Person, Unable, Vectors
 from tests.serving.exports import write_export
 
 
@@ -117,6 +117,34 @@ def test_reasons_are_the_strongest_first_and_what_is_shared_is_named(towers: Eng
     assert known.score == pytest.approx(towers.recommend([Ask(user="u0", k=60)])[0].recommendations[-1].score, abs=1e3)
     with pytest.raises(NotFound, match="There is no book 'x'"):
         towers.explain("i1", history=["i2", "x"])
+
+
+def test_that_an_item_is_like_itself_is_no_reason(tmp_path: Path) -> None:
+    for folds_in in (True, False):
+        engine = Engine(write_export(tmp_path / f"export-{folds_in}", folds_in=folds_in, users=40))
+        own = [engine.items[item] for item in engine.own.row(0)]
+        found = engine.explain(own[2], user="u0")
+        assert {reason.item for reason in found.reasons} == {*own} - {own[2]}
+        assert found.score == pytest.approx(
+            float(engine.scorer.scores([Person(0, engine.own.row(0))])[0, engine.own.row(0)[2]])
+        )
+    alone = Engine(write_export(tmp_path / "alone", folds_in=False, items=4, users=1))
+    assert alone.own.row(0).tolist() == [0] and alone.explain("i0", user="u0").reasons == []
+
+
+@pytest.mark.parametrize("scorer", ["dense", "sparse"])
+def test_the_parts_of_sums_add_up_for_own_items_too(tmp_path: Path, scorer: Literal["dense", "sparse"]) -> None:
+    engine = Engine(write_export(tmp_path / "export", scorer))
+    found = engine.explain("i8", user="u0")
+    assert "i8" in {reason.item for reason in found.reasons}
+    assert sum(reason.effect for reason in found.reasons) == pytest.approx(found.score, rel=1e-5)
+
+
+def test_what_a_sparse_matrix_does_not_hold_is_not_similar(tmp_path: Path) -> None:
+    found = Engine(write_export(tmp_path / "export", "sparse")).similar("i5", 40)
+    assert {line.item for line in found} == {f"i{item}" for item in range(1, 60, 4)} - {"i5"}
+    assert all(line.score > 0 for line in found) and [line.rank for line in found] == list(range(1, 15))
+    assert Engine(write_export(tmp_path / "alone", "sparse", items=4, users=4)).similar("i0") == []
 
 
 def test_a_history_of_many_gives_the_strongest_reasons_only(tmp_path: Path) -> None:

@@ -142,7 +142,12 @@ def opened(browser: Any) -> Iterator[Callable[[str], Any]]:
 @pytest.mark.slow
 def test_a_user_is_recommended_to(served: Callable[..., str], opened: Callable[[str], Any]) -> None:
     page = opened(served("vectors", True))
-    page.keyboard.type("u2")  # the field has the focus
+    page.get_by_role("button", name="Try user u0").click()
+    page.get_by_text("For user u0", exact=True).wait_for()
+    assert page.get_by_label("User id").input_value() == "u0"
+    page.get_by_label("User id").fill("")
+    page.get_by_label("User id").focus()
+    page.keyboard.type("u2")
     page.keyboard.press("Enter")
     rows = page.locator(".items > li")
     rows.nth(9).wait_for()

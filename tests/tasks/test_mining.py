@@ -197,6 +197,7 @@ def elsewhere() -> Iterator[Executor]:
         yield pool
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_tables(elsewhere: Executor, tmp_path: Path) -> None:
     assert elsewhere.submit(on_two_processes, tmp_path).result(timeout=600) > 0
 

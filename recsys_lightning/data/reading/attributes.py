@@ -69,21 +69,8 @@ def read_attributes(
     index = _index(where, frame[id_column_name])
     columns: dict[str, pd.Series] = {}
     for source, name in rename.items():
-        values = frame[source].set_axis(index)
-        if name in json:
-            columns[name] = json_lists(where, values, (lists or {})[name])
-        elif name in dates:
-            columns[name] = years(where, values)
-        elif name in loose:
-            separator_of = (lists or {}).get(name)
-            cells = loose_numbers(where, values) if separator_of is None else loose_lists(where, values, separator_of)
-            columns[name] = cells
-        elif name in (lists or {}):
-            columns[name] = split_lists(values, (lists or {})[name])
-        elif name in numbers:
-            columns[name] = _numbers(where, source, values)
-        else:
-            columns[name] = values if pd.api.types.is_numeric_dtype(values.dtype) else values.fillna("").astype(str)
+        values, kinds = frame[source].set_axis(index), (json, loose, numbers, dates)
+        columns[name] = _column(where, values, (lists or {}).get(name), *(name in kind for kind in kinds))
     return _first_of_each(where, pd.DataFrame(columns, index=index))
 
 
@@ -197,7 +184,24 @@ def _index(where: str, ids: pd.Series) -> pd.Index:
     return index
 
 
-def _numbers(where: str, column: str, values: pd.Series) -> pd.Series:
+def _column(
+    where: str, values: pd.Series, separator: str | None, json: bool, loose: bool, number: bool, date: bool
+) -> pd.Series:
+    """One column as `read_attributes` was told to read it; `separator` is that of lists."""
+    if date:
+        return years(where, values)
+    if separator is not None and json:
+        return json_lists(where, values, separator)
+    if separator is not None:
+        return loose_lists(where, values, separator) if loose else split_lists(values, separator)
+    if loose:
+        return loose_numbers(where, values)
+    if number:
+        return _numbers(where, values)
+    return values if pd.api.types.is_numeric_dtype(values.dtype) else values.fillna("").astype(str)
+
+
+def _numbers(where: str, values: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values.dtype):
         return values.astype("float64")
     texts = values.fillna("").astype(str).str.strip()
@@ -205,7 +209,7 @@ def _numbers(where: str, column: str, values: pd.Series) -> pd.Series:
     bad = texts[found.isna() & (texts != "")]
     if len(bad):
         some = ", ".join(f"{value!r} of {name}" for name, value in bad[:3].items())
-        raise InputError(f"{where}: column {column!r} holds {len(bad):,} values that are no numbers: {some}.")
+        raise InputError(f"{where}: column {str(values.name)!r} holds {len(bad):,} values that are no numbers: {some}.")
     return found
 
 

@@ -32,6 +32,9 @@ class BookColumns:
         average_rating: mean of the ratings of all times.
         price: with or without a currency.
         rating_number: number of the ratings of all times.
+
+    Raises:
+        InputError: two of them name one column.
     """
 
     id: str = "item_id"
@@ -41,6 +44,15 @@ class BookColumns:
     average_rating: str | None = "average_rating"
     price: str | None = "price"
     rating_number: str | None = "rating_number"
+
+    def __post_init__(self) -> None:
+        first: dict[str, str] = {}
+        for name, column in vars(self).items():
+            if column is not None and name != "id" and first.setdefault(column, name) != name:
+                raise InputError(
+                    f"data.book_columns.{first[column]} and data.book_columns.{name} both name the column {column!r}. "
+                    "A column can be one of them: set the other to null."
+                )
 
     @property
     def rename(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ def read_run(folder: Path) -> Run:
     elif _was_trained(folder):
         found = _tests_of(folder)
         tested, tests, trained = (found[-1] if found else None), len(found), folder
+    elif newest := newest_run(folder):
+        raise InputError(f"{folder} holds several runs. Name one; the newest is {newest}.")
     else:
         raise InputError(
             f"{folder} is no folder of a run: it holds neither {METRICS}, which `recsys test` writes, nor metrics.csv "
@@ -100,6 +103,17 @@ def read_run(folder: Path) -> Run:
         config=config,
         options=options,
     )
+
+
+def newest_run(folder: Path) -> Path | None:
+    """The run with the highest version in a folder of runs; None where it holds none."""
+    versions = [
+        (int(found[1]), place)
+        for place in (folder.iterdir() if folder.is_dir() else ())
+        if (found := re.fullmatch(r"version_(\d+)", place.name))
+        and ((place / METRICS).is_file() or _was_trained(place))
+    ]
+    return max(versions)[1] if versions else None
 
 
 def _was_trained(folder: Path) -> bool:

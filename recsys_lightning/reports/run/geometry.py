@@ -7,13 +7,25 @@ from recsys_lightning.reports.run.plots import Bar, Curve, bars_across, histogra
 from recsys_lightning.reports.run.values import Values
 from recsys_lightning.reports.tables import number
 
+ROUNDING = 1e-4
+"""Norms that differ by no larger a share are equal."""
+
 
 def vectors(found: Values) -> Section | None:
     """What the vectors of users and items look like."""
-    panels = [_norms(name, values) for name, values in found["norms"].items()]
+    panels: list[Panel | None] = []
+    equal = []
+    for name, values in found["norms"].items():
+        if (norm := _only_norm(values)) is None:
+            panels.append(_norms(name, values))
+        else:
+            equal.append(f"all {name} vectors have the norm {number(norm)}")
     panels += [_cohesion(found["cohesion"]), _alignment(found["alignment"])]
     kept = [panel for panel in panels if panel is not None]
-    return Section("Vectors", kept) if kept else None
+    about = f"Norms tell nothing apart: {', '.join(equal)}." if equal else ""
+    if not kept:
+        return Section("Vectors", [Panel("", [Text(about)])]) if equal else None
+    return Section("Vectors", kept, about)
 
 
 def gates(found: Values) -> Section | None:
@@ -21,6 +33,15 @@ def gates(found: Values) -> Section | None:
     panels = [panel for name, gate in found["gate"].items() if (panel := _gate(name, gate)) is not None]
     about = "Share of the metadata in a vector, from 0 (its own embedding alone) to 1 (metadata alone)."
     return Section("Gate against degree", panels, about) if panels else None
+
+
+def _only_norm(values: Values) -> float | None:
+    """The norm that all vectors have but for rounding, as those of cosine models; None where they differ."""
+    quantiles = [quantile.number() for _, quantile in values["quantiles"].items()]
+    known = [quantile for quantile in quantiles if quantile is not None]
+    if sum(count > 0 for count in values["counts"].numbers()) != 1 or not known:
+        return None
+    return known[0] if max(known) - min(known) <= ROUNDING * abs(known[0]) else None
 
 
 def _norms(name: str, values: Values) -> Panel | None:

@@ -39,7 +39,7 @@ def beside_the_floors(run: Run, report: RankingReport) -> Section:
     panels = [Panel("", [Table(head, rows, report.best)], wide=True)]
     if len(rows) > 1:
         panels += [_dot_panel(run, report, name) for name in ("ndcg", "recall")]
-    return Section("Beside the floors", panels)
+    return Section("Beside the floors", panels, "Bold figures are the best of their column." if report.best else "")
 
 
 def all_metrics(report: RankingReport) -> Panel:

@@ -120,6 +120,18 @@ def test_columns_that_are_not_there_are_named_with_the_option(root: Path) -> Non
         Books(root, book_columns=COLUMNS).read()
 
 
+@pytest.mark.parametrize(
+    ("columns", "first", "second"),
+    [({"authors": "x", "categories": "x"}, "authors", "categories"), ({"title": "price"}, "title", "price")],
+)
+def test_a_column_is_one_thing(columns: dict[str, str], first: str, second: str) -> None:
+    column = columns[first]
+    both = rf"data\.book_columns\.{first} and data\.book_columns\.{second} both name the column '{column}'"
+    with pytest.raises(InputError, match=both):
+        BookColumns(**columns)
+    assert BookColumns(id="title").rename["title"] == "title"  # ids are the index: no column is lost
+
+
 def test_files_that_are_not_there_or_damaged(root: Path) -> None:
     with pytest.raises(InputError, match=r"log\.csv is missing in .*It holds: books\.csv, users\.csv"):
         Books(root, users="log.csv").read()

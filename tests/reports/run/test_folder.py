@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys_lightning.errors import InputError
-from recsys_lightning.reports.run.folder import class_named, read_run
+from recsys_lightning.reports.run.folder import class_named, newest_run, read_run
 from tests.reports.run import runs
 
 
@@ -66,6 +66,16 @@ def test_what_is_no_run_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"is no folder of a run: it holds neither metrics\.json"):
         read_run(tmp_path / "empty")
+
+
+def test_of_a_folder_of_runs_the_newest_is_named(tmp_path: Path) -> None:
+    for version in (2, 10):
+        runs.trained(tmp_path, version)
+    folder = runs.tested(tmp_path, 9).parent
+    (folder / "version_11").mkdir()
+    assert newest_run(folder) == folder / "version_10" and newest_run(tmp_path) is None
+    with pytest.raises(InputError, match=r"holds several runs\. Name one; the newest is .*/version_10\.$"):
+        read_run(folder)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "facts.json", "diagnostics.json", "shots.json"])

@@ -3,7 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recsys_lightning.reports.run.blocks import Plot, Section, Table, Text
+import torch
+
+from recsys_lightning.metrics.vectors import norms
+from recsys_lightning.reports.run.blocks import Panel, Plot, Section, Table, Text
 from recsys_lightning.reports.run.geometry import gates, vectors
 from recsys_lightning.reports.run.values import Values
 from tests.reports.run import runs
@@ -27,6 +30,22 @@ def test_vectors_are_told_in_words_tables_and_plots() -> None:
     assert "Mean 2.1100, median 2.1000; quantiles 5% 1.4440" in said and "place 0.0700" in said
     assert blocks(section, Table)[0].rows[0] == ("genre", 10, 0.61, 0.22, 9000)
     assert len(blocks(section, Plot)) == 4
+
+
+def equal(norm: float) -> dict[str, Any]:
+    """Norms that differ by rounding only, as the test writes them down."""
+    return norms(torch.full((50, 1), norm) * (1 + 1e-6 * torch.randn(50, 1)))._asdict()
+
+
+def test_norms_that_are_all_equal_are_a_sentence() -> None:
+    section = vectors(found(norms={"user": equal(1.0), "item": runs.norms(1.4, 0.3)}))
+    assert section is not None and [panel.title for panel in section.panels] == ["Norms of item vectors"]
+    assert section.about == "Norms tell nothing apart: all user vectors have the norm 1.0000."
+    section = vectors(found(norms={"user": equal(12.5), "item": equal(1.0)}))
+    said = "Norms tell nothing apart: all user vectors have the norm 12.5, all item vectors have the norm 1.0000."
+    assert section is not None and section.panels == [Panel("", [Text(said)])]
+    few = norms(torch.tensor([[1.0]] * 99 + [[1.2]]))._asdict()
+    assert blocks(vectors(found(norms={"user": few})), Plot)
 
 
 def test_gates_have_their_groups() -> None:

@@ -24,11 +24,23 @@ def test_the_headline_stands_beside_the_best_floor(run: Run) -> None:
 
 def test_the_floors_are_drawn_by_rank(run: Run) -> None:
     assert run.report is not None
-    table, ndcg, recall = beside_the_floors(run, run.report).panels
+    section = beside_the_floors(run, run.report)
+    assert section.about == "Bold figures are the best of their column."
+    table, ndcg, recall = section.panels
     assert isinstance(table.blocks[0], Table) and table.blocks[0].rows[0][:3] == ["TwoTower", 0.2332, 0.1365]
     assert isinstance(ndcg.blocks[0], Plot) and isinstance(recall.blocks[0], Plot)
     assert ndcg.blocks[0].about == "ndcg@5: TwoTower 0.1365, EASE 0.1357, ItemKNN 0.1323, Popularity 0.1025"
     assert "95 %" in ndcg.blocks[0].caption and recall.blocks[0].caption == ""
+
+
+def test_alone_nothing_is_the_best(tmp_path: Path) -> None:
+    folder = runs.tested(tmp_path)
+    runs.write(folder / "facts.json", runs.facts(floors=[]))
+    report = read_run(folder).report
+    assert report is not None and "* the best" not in report.table() and "*" not in report.table().splitlines()[4]
+    section = beside_the_floors(read_run(folder), report)
+    assert section.about == "" and isinstance(section.panels[0].blocks[0], Table)
+    assert not section.panels[0].blocks[0].best
 
 
 def test_each_metric_has_a_row_and_sampled_ones_their_own_name(run: Run) -> None:
