@@ -15,6 +15,8 @@ SHOWN = 20
 """Most correlations that are shown, the strongest."""
 HISTORY = 8
 """Most titles of a history that are shown."""
+SHARED = 4
+"""Values of a kind that a recommended item shares with the user's own, before the rest are only counted."""
 
 
 def groups(found: Values) -> Section | None:
@@ -107,7 +109,7 @@ def _sample(sample: Values) -> Panel:
     blocks: list[Block] = [Text(f"Has {'; '.join(history[:HISTORY])}{more}.")] if history else []
     rows = []
     for line in sample["recommendations"]:
-        own = [f"{kind}: {', '.join(values.texts())}" for kind, values in line["shared"].items() if values]
+        own = [f"{kind}: {_some(values.texts())}" for kind, values in line["shared"].items() if values]
         title = line["title"].text() or line["item"].text()
         hit = "hit" if line["hit"].flag() else ""
         shared = f"({'; '.join(own)})" if own else ""
@@ -119,6 +121,11 @@ def _sample(sample: Values) -> Panel:
     if ratios:
         blocks.append(Text(f"Share of the list that shares a value: {', '.join(ratios)}."))
     return Panel(f"User {sample['user'].text()}", blocks)
+
+
+def _some(values: list[str]) -> str:
+    more = f" and {len(values) - SHARED} more" if len(values) > SHARED else ""
+    return f"{', '.join(values[:SHARED])}{more}"
 
 
 def _correlation(entry: Values) -> tuple[object, ...]:

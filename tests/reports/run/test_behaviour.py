@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from recsys_lightning.errors import InputError
-from recsys_lightning.reports.run.behaviour import SHOWN, correlations, groups, lists
+from recsys_lightning.reports.run.behaviour import SHOWN, _some, correlations, groups, lists
 from recsys_lightning.reports.run.blocks import Cell, Section, Table, Text
 from recsys_lightning.reports.run.values import Values
 from tests.reports.run import runs
@@ -76,3 +76,8 @@ def test_what_is_of_another_kind_is_named(part: str) -> None:
     with pytest.raises(InputError, match=part):
         for make in (groups, lists, correlations):
             make(found(**{part: [3]}))
+
+
+def test_shared_values_beyond_a_few_are_counted() -> None:
+    assert _some(["a", "b", "c", "d"]) == "a, b, c, d"
+    assert _some(["a", "b", "c", "d", "e", "f"]) == "a, b, c, d and 2 more"
