@@ -69,9 +69,10 @@ def _values(variant: Variant, seeds: int, options: Sequence[str], folder: Path, 
 
 
 def _report(given: argparse.Namespace, metric: str, found: dict[int, dict[str, Values]]) -> str:
+    seeds = "of one seed" if given.seeds == 1 else f"mean over {given.seeds} seeds"
     parts = [
         f"# New items with k rows: {given.config.parent.name}/{given.config.name}",
-        f"{metric} of test, mean over {given.seeds} seeds with its 95 % interval over users and seeds; the last column "
+        f"{metric} of test, {seeds} with its 95 % interval over users and seeds; the last column "
         "is the model minus that line, on the same users.",
     ]
     for over, words in OVER.items():
