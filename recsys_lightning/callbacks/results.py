@@ -36,12 +36,13 @@ class WriteResults(Callback):
 
     `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `facts.json` holds what else
     `recsys report` needs: floors, steps of the data, versions. `per_user.parquet` holds a row for each user, by raw
-    id, with the values whose means the metrics are. `report.md` is for people; it has what other callbacks that come
-    before this one wrote, such as diagnostics.json.
+    id, with the values whose means the metrics are. `report.md` is for people; it is written last, as it has what other
+    callbacks wrote at the end of the test, such as diagnostics.json.
     """
 
     def __init__(self) -> None:
         self._start = 0.0
+        self._folder: Path | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the task of the tests that were run before its training goes on."""
@@ -51,6 +52,7 @@ class WriteResults(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
+        self._folder = None
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files."""
@@ -68,6 +70,7 @@ class WriteResults(Callback):
             "fingerprint": schema.fingerprint,
             **({"graph": schema.graph} if pl_module.reads_graph else {}),
             **({"text": schema.text} if pl_module.reads_text else {}),
+            **({"features": schema.features} if pl_module.reads_features else {}),
             "users": int(pl_module.results["test/users"]),
             "seconds": seconds,
             "looked_at_test": pl_module.looked_at_test,
@@ -99,8 +102,14 @@ class WriteResults(Callback):
         write_json(folder / "metrics.json", {**figures, **facts})
         if trainer.ckpt_path:
             _remember_steps(trainer.ckpt_path, pl_module.steps_of_tests)
+        self._folder = folder
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the page, when all callbacks have written what it shows."""
+        if stage != "test" or self._folder is None:
+            return
         try:
-            write_pages(folder, html=False)
+            write_pages(self._folder, html=False)
         except InputError as error:  # the figures are safe: what lies beside them must not fail the test
             warnings.warn(f"There is no report.md: {error}", stacklevel=2)
 

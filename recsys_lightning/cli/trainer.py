@@ -106,9 +106,12 @@ class RecsysCLI(LightningCLI):
             config["logger"] = self._csv_logger(Path(config["default_root_dir"]))
             if self.subcommand == "fit":
                 _keep_previous_log(Path(config["logger"].log_dir))
-        for own in (StopOnNonFinite, WriteResults, WriteRecommendations):
-            if not any(isinstance(callback, own) for callback in _as_list(config.get("callbacks"))):
-                callbacks = [*callbacks, own()]
+        named = _as_list(config.get("callbacks"))
+        own = [kind() for kind in (StopOnNonFinite, WriteResults, WriteRecommendations) if not _has(named, kind)]
+        config["callbacks"] = [
+            *own,
+            *named,
+        ]  # first: what others do must neither lose the figures nor lengthen the test
         return super()._instantiate_trainer(config, callbacks)
 
     def _csv_logger(self, root: Path) -> CSVLogger:
@@ -236,6 +239,10 @@ def _quiet() -> None:
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
     tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     tips.addFilter(lambda record: "Tip:" not in record.getMessage() and "TPU" not in record.getMessage())
+
+
+def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
 
 
 def _as_list(value: Any) -> list[Any]:

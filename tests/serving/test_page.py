@@ -240,3 +240,4 @@ def test_a_server_that_went_away_is_told(served: Callable[..., str], opened: Cal
     page.get_by_label("User id").fill("u1")
     page.keyboard.press("Enter")
     page.get_by_role("alert").filter(has_text="The server does not answer").wait_for()
+    assert not page.get_by_text("For user u1", exact=True).is_visible()

@@ -167,8 +167,11 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(
 def test_a_trained_checkpoint_is_tested_with_any_sampler(tmp_path: Path) -> None:
     fit(tmp_path, task_of(), epochs=2)
     last = tmp_path / "checkpoints" / "last.ckpt"
+    results = []
     for task in (task_of(), Ranking(partial(MF, dim=4))):
         trainer(tmp_path).test(task, data(), ckpt_path=last, verbose=False)
+        results.append(task.results)
+    assert results[0] == results[1] and results[0]["test/users"] > 0
 
 
 class SameTables(Callback):

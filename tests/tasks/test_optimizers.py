@@ -138,10 +138,17 @@ def test_schedulers_work_on_both() -> None:
 
 @pytest.mark.parametrize("kind", [partial(Adam, lr=LR), partial(SGD, lr=LR, momentum=0.9)])
 def test_schedulers_that_cycle_the_momentum_find_it(kind: Callable[..., Optimizer]) -> None:
-    optimizer = make_optimizer(network(), kind)
-    scheduler = OneCycleLR(optimizer, 1.0, total_steps=9)
-    optimizer.step()
-    scheduler.step()
+    optimizer, alone = make_optimizer(network(), kind), kind(nn.Linear(2, 2).parameters())
+    schedulers = [OneCycleLR(each, 1.0, total_steps=9) for each in (optimizer, alone)]
+    for _ in range(4):
+        for each, scheduler in zip((optimizer, alone), schedulers, strict=True):
+            each.step()
+            scheduler.step()
+        [expected] = alone.param_groups
+        for group in optimizer.param_groups:
+            assert group["lr"] == expected["lr"]
+            assert group.get("betas") == expected.get("betas") or "betas" not in expected
+        assert optimizer.param_groups[0].get("momentum") == expected.get("momentum")
 
 
 def test_a_closure_is_called_once_and_its_loss_returned() -> None:
@@ -217,7 +224,12 @@ def test_clipping_is_that_of_the_dense_gradients(limit: float, by_norm: bool) ->
 
 
 def test_without_gradients_there_is_nothing_to_clip() -> None:
-    clip_gradients(network().parameters(), 1.0, True)
+    model = network()
+    before = parameters_to_vector(model.parameters()).clone()
+    for by_norm in (True, False):
+        clip_gradients(model.parameters(), 1.0, by_norm)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(parameters_to_vector(model.parameters()), before)
 
 
 # what is refused
