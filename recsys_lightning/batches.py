@@ -31,11 +31,29 @@ class PairBatch(NamedTuple):
 
 
 class RankingBatch(NamedTuple):
-    """Users to rank for, with what is masked and what is looked for. Pairs are (row in the batch, item)."""
+    """Users to rank for, with what is masked and what is looked for. Pairs are (row in the batch, item).
+
+    `domain` is the one whose items are ranked; None where all items are.
+    """
 
     user: Tensor  # (B,)
     seen: Tensor  # (2, S)
     relevant: Tensor  # (2, R)
+    domain: int | None = None
+
+
+class UserDomainBatch(NamedTuple):
+    """A training batch of users in domains, with an item of theirs there.
+
+    `item` is a random one of the user's train items in the domain, and any item of the domain where `known` is False,
+    as the user has none there.
+    """
+
+    user: Tensor  # (B,)
+    domain: Tensor  # (B,)
+    item: Tensor  # (B,)
+    known: Tensor  # (B,) bool
+    negative: Tensor  # (B, K) items of the domain that the user does not have
 
 
 class CSR(NamedTuple):
@@ -144,6 +162,13 @@ class Features(NamedTuple):
         return Features(self.numbers.to(device), categories)
 
 
+class Vectors(NamedTuple):
+    """Frozen vectors of users and items, as an earlier run left them."""
+
+    user: Tensor  # (U, D), or (U, M, D) one for each domain
+    item: Tensor  # (I, D)
+
+
 class Views:
     """The resident tensors of one stage: all that a model may see, built from the rows of that stage only.
 
@@ -157,6 +182,8 @@ class Views:
         genres: (I, G) 0/1 float, for genre diversity; None where the data has no genres.
         build_text: makes the text vectors.
         build_features: makes the features of items.
+        domain: (I,) the domain of each item; None where there is one.
+        build_vectors: makes the frozen vectors.
     """
 
     def __init__(
@@ -168,6 +195,8 @@ class Views:
         genres: Tensor | None = None,
         build_text: Callable[[], Text] | None = None,
         build_features: Callable[[], Features] | None = None,
+        domain: Tensor | None = None,
+        build_vectors: Callable[[], Vectors] | None = None,
     ) -> None:
         self.train = train
         self.num_items = num_items
@@ -176,6 +205,8 @@ class Views:
         self._build_history = build_history
         self._build_text = build_text
         self._build_features = build_features
+        self.domain = domain
+        self._build_vectors = build_vectors
         self._derived: dict[Callable[[Views], object], object] = {}
 
     @property
@@ -213,6 +244,11 @@ class Views:
         """The features of items, on this device."""
         return self.derive(_features)
 
+    @property
+    def vectors(self) -> Vectors:
+        """The frozen vectors, on this device."""
+        return self.derive(_vectors)
+
     def derive(self, build: Callable[[Views], Derived]) -> Derived:
         """`build(self)`, computed once and kept as long as these views: adjacency matrices and the like."""
         if build not in self._derived:
@@ -226,8 +262,9 @@ class Views:
             return self
         train = CSR(self.train.crow.to(target), self.train.col.to(target))
         genres = None if self.genres is None else self.genres.to(target)
+        domain = None if self.domain is None else self.domain.to(target)
         builders = self._build_graph, self._build_history, genres, self._build_text, self._build_features
-        return Views(train, self.num_items, *builders)
+        return Views(train, self.num_items, *builders, domain, self._build_vectors)
 
     def without(self, rows: Tensor, attributes: Mapping[EdgeType, Tensor] | None = None) -> Views:
         """The views as they would be if some rows had never been, nor the graph's edges that stand for them.
@@ -259,7 +296,7 @@ class Views:
             return whole.edge_subgraph(chosen)
 
         builders = self._build_graph and graph, _no_history, self.genres, self._build_text, self._build_features
-        return Views(train, self.num_items, *builders)
+        return Views(train, self.num_items, *builders, self.domain, self._build_vectors)
 
 
 def _popularity(views: Views) -> Tensor:
@@ -288,6 +325,12 @@ def _features(views: Views) -> Features:
     if views._build_features is None:
         raise RuntimeError("these views were made without features")
     return views._build_features().to(views.device)
+
+
+def _vectors(views: Views) -> Vectors:
+    if views._build_vectors is None:
+        raise RuntimeError("these views were made without vectors")
+    return Vectors(*(tensor.to(views.device) for tensor in views._build_vectors()))
 
 
 def _no_history() -> History:

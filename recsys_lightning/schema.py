@@ -26,7 +26,7 @@ Given rows are of users who are held out: models see them when these users are s
 EdgeType = tuple[str, str, str]
 """(source node type, relation, destination node type), as torch-geometric writes it."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class Schema:
         numbers: names of the numbers among the features of items, such as z-scores.
         categories: kinds of categories among the features of items, with the number of codes of each.
         features: digest of the features of items.
+        domains: names of the domains that items belong to, each to one; empty where all are of one.
+        vector_width: D of the frozen vectors of users and items; 0 where there are none.
+        vectors: digest of these vectors.
         version: of this layout; a checkpoint of another one is refused.
     """
 
@@ -78,6 +81,9 @@ class Schema:
     numbers: tuple[str, ...] = ()
     categories: dict[str, int] = field(default_factory=dict)
     features: str = ""
+    domains: tuple[str, ...] = ()
+    vector_width: int = 0
+    vectors: str = ""
     version: int = SCHEMA_VERSION
 
     @property
@@ -108,4 +114,5 @@ class Schema:
                 "Train again, or use the version of recsys_lightning that wrote it."
             )
         edge_types = tuple((str(a), str(b), str(c)) for a, b, c in values["edge_types"])
-        return cls(**{**values, "edge_types": edge_types, "numbers": tuple(values["numbers"])})
+        names = {name: tuple(values[name]) for name in ("numbers", "domains")}
+        return cls(**{**values, "edge_types": edge_types, **names})

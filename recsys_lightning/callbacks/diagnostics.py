@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from recsys_lightning.callbacks.diagnosis.lists import by_activity, by_popularity, of_kinds, samples
 from recsys_lightning.callbacks.diagnosis.scores import of_scores
@@ -20,7 +21,7 @@ from recsys_lightning.data.loaders import RankingLoader
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.modes import evaluating
-from recsys_lightning.tasks.ranking import Ranking
+from recsys_lightning.tasks.evaluation import RankingTask
 
 FILE = "diagnostics.json"
 
@@ -63,15 +64,21 @@ class Diagnostics(Callback):
         """Look, and write the file; one process does."""
         folder = run_folder(trainer)
         data = getattr(trainer, "datamodule", None)
-        if not (trainer.is_global_zero and isinstance(pl_module, Ranking) and isinstance(data, InteractionsDataModule)):
+        if not (
+            trainer.is_global_zero and isinstance(pl_module, RankingTask) and isinstance(data, InteractionsDataModule)
+        ):
+            return
+        if data.schema.domains:
+            rank_zero_warn("Diagnostics look at lists of all items together, and these data have several domains.")
             return
         with torch.no_grad(), evaluating(pl_module.recommender):
             found = diagnose(self._subject(pl_module, data))
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FILE, plain(found))
 
-    def _subject(self, task: Ranking, data: InteractionsDataModule) -> Subject:
-        loader: RankingLoader = data.test_dataloader()
+    def _subject(self, task: RankingTask, data: InteractionsDataModule) -> Subject:
+        loader = data.test_dataloader()
+        assert isinstance(loader, RankingLoader)
         users = loader.relevant.degree.nonzero()[:, 0]
         if len(users) > self.options.users:
             chosen = np.random.default_rng([self.options.seed, 0]).choice(len(users), self.options.users, replace=False)

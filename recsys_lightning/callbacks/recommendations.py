@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.tasks.ranking import TopItems
+from recsys_lightning.tasks.evaluation import TopItems
 
 
 class WriteRecommendations(Callback):

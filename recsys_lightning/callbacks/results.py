@@ -28,7 +28,7 @@ from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.facts import facts_of
 from recsys_lightning.reports.run.page import write_pages
 from recsys_lightning.schema import TEST
-from recsys_lightning.tasks.ranking import Ranking
+from recsys_lightning.tasks.evaluation import RankingTask
 
 
 class WriteResults(Callback):
@@ -46,7 +46,7 @@ class WriteResults(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the task of the tests that were run before its training goes on."""
-        if isinstance(pl_module, Ranking) and trainer.ckpt_path:
+        if isinstance(pl_module, RankingTask) and trainer.ckpt_path:
             pl_module.steps_of_tests.extend(_read_steps(trainer.ckpt_path))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,7 +58,9 @@ class WriteResults(Callback):
         """Write the files."""
         folder = run_folder(trainer)
         data = getattr(trainer, "datamodule", None)
-        if not (trainer.is_global_zero and isinstance(pl_module, Ranking) and isinstance(data, InteractionsDataModule)):
+        if not (
+            trainer.is_global_zero and isinstance(pl_module, RankingTask) and isinstance(data, InteractionsDataModule)
+        ):
             return
         folder.mkdir(parents=True, exist_ok=True)
         schema, model = data.schema, type(pl_module.recommender).__name__
@@ -114,7 +116,7 @@ class WriteResults(Callback):
             warnings.warn(f"There is no report.md: {error}", stacklevel=2)
 
 
-def _circumstances(task: Ranking) -> dict[str, Any]:
+def _circumstances(task: RankingTask) -> dict[str, Any]:
     """When, on what and with what a test was run."""
     on_gpu = task.device.type == "cuda"
     return {

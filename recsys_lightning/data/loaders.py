@@ -65,6 +65,8 @@ class PairLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the coming pass."""
+        if epoch != self.epoch:
+            self._done = 0
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -75,12 +77,15 @@ class PairLoader:
         """A pass over this rank's pairs, or what is left of it after `load_state_dict`."""
         # a generator: Lightning calls iter() before set_epoch(), and the first batch is asked for after it
         epoch = self.epoch
-        resumed, self._resume = self._resume, None
-        first = resumed[1] if resumed is not None and resumed[0] == epoch else 0
+        first, self._resume = self.handed_out(epoch), None
         order = self._order(epoch)
         for step in range(first, len(self)):
             self._done = step + 1
             yield self._batch(epoch, step, order)
+
+    def handed_out(self, epoch: int) -> int:
+        """Batches of that epoch that a coming pass leaves out, as they were handed out before a resume."""
+        return self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its batches were handed out."""

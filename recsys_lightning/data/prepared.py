@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recsys_lightning.data.graph import TypedGraph
     from recsys_lightning.data.item_features.fit import ItemFeatures
     from recsys_lightning.data.text.item_text import ItemText
+    from recsys_lightning.data.vectors import FrozenVectors
 
 TIME_BUCKETS = 16
 """Buckets of histories: the last one begins at 2^15 - 1 hours, 3.7 years."""
@@ -114,6 +115,7 @@ class Prepared:
         graph: TypedGraph | None = None,
         text: ItemText | None = None,
         features: ItemFeatures | None = None,
+        vectors: FrozenVectors | None = None,
     ) -> Views:
         """What a model may see when the named splits are visible, on the CPU.
 
@@ -123,6 +125,7 @@ class Prepared:
             graph: what the typed graph holds beside the rows; the default attributes where none is given.
             text: vectors of what is written about the items.
             features: facts of the items.
+            vectors: of users and items, out of an earlier run.
         """
         import torch
 
@@ -140,7 +143,9 @@ class Prepared:
         genres = None if genre is None else torch.from_numpy(multi_hot(genre, self.num_items))
         build_text = None if text is None else text.tensors
         build_features = None if features is None else features.tensors
-        return Views(self.csr(*splits), self.num_items, build_graph, build_history, genres, build_text, build_features)
+        domain = None if self.domain is None else torch.from_numpy(self.domain.astype(np.int64))
+        builders = build_graph, build_history, genres, build_text, build_features
+        return Views(self.csr(*splits), self.num_items, *builders, domain, None if vectors is None else vectors.tensors)
 
     def schema(
         self,
@@ -148,12 +153,15 @@ class Prepared:
         graph: TypedGraph | None = None,
         text: ItemText | None = None,
         features: ItemFeatures | None = None,
+        vectors: FrozenVectors | None = None,
     ) -> Schema:
         """Sizes and names, as networks and checkpoints know them."""
         graph = graph or self.plain_graph
         written: dict[str, Any] = {} if text is None else {"text_width": text.width, "max_reviews": text.max_reviews}
         if features is not None:
             written |= features.sizes
+        if vectors is not None:
+            written |= {"vector_width": vectors.width, "vectors": vectors.digest}
         return Schema(
             name=self.name,
             split=self.split,
@@ -169,6 +177,7 @@ class Prepared:
             graph=graph.digest,
             context=graph.context_sizes,
             text="" if text is None else text.digest,
+            domains=self.domains,
             **written,
         )
 
@@ -206,6 +215,17 @@ class Prepared:
     def in_train(self) -> NDArray[np.bool_]:
         """(I,) items that have train rows."""
         return count(self.interactions.item[self.mask(TRAIN)], self.num_items) > 0
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains; empty where all items are of one."""
+        names = self.interactions.domains
+        return names if len(names) > 1 else ()
+
+    @property
+    def domain(self) -> NDArray[np.int8] | None:
+        """(I,) the domain of each item, a position in `domains`; None where all are of one."""
+        return self.interactions.domain if self.domains else None
 
     @cached_property
     def item_attributes(self) -> dict[str, Attribute]:

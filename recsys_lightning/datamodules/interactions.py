@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
+from recsys_lightning.data.domain_loaders import DomainPairLoader, DomainRankingLoader, within
 from recsys_lightning.data.filters import sizes as sizes_of
 from recsys_lightning.data.graph import TypedGraph
 from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
+from recsys_lightning.data.hard_negatives import HardNegatives
 from recsys_lightning.data.item_features.fit import ItemFeatures, fit_features
 from recsys_lightning.data.item_features.recipe import FeatureRecipe
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
@@ -170,51 +174,78 @@ class InteractionsDataModule(LightningDataModule):
             )
         return self._views[splits]
 
-    def train_dataloader(self) -> PairLoader:
+    def train_dataloader(self) -> Any:
         """Batches of train positives, with the negatives that the task asks for."""
         task = getattr(self.trainer, "lightning_module", None)
         return self.pair_loader(getattr(task, "negatives", None) or Uniform())
 
-    def pair_loader(self, negatives: NegativeSampler) -> PairLoader:
-        """Batches of train positives with negatives, both made on the training device."""
-        device = self._device()
-        train = self.views_of(TRAIN).to(device).train
-        known = CSR(*(tensor.to(device) for tensor in self.prepared.known(TRAIN)))
-        negatives.prepare(train, self.schema.num_items, known)
+    def pair_loader(self, negatives: NegativeSampler) -> PairLoader | DomainPairLoader:
+        """Batches of train positives with negatives, both made on the training device.
+
+        Raises:
+            InputError: the data have several domains, and the sampler knows of one.
+        """
+        views = self.views_of(TRAIN).to(self._device())
+        known = CSR(*(tensor.to(views.device) for tensor in self.prepared.known(TRAIN)))
+        if views.domain is None:
+            return self._pairs(views.train, known, views.num_items, negatives, self.seed)
+        if isinstance(negatives, HardNegatives):
+            raise InputError(
+                f"HardNegatives mine the items of all domains together, and these data have {len(self.schema.domains)} "
+                f"({', '.join(self.schema.domains)}). Choose Uniform, Popularity or InBatch."
+            )
+        members = [(views.domain == code).nonzero()[:, 0] for code in range(len(self.schema.domains))]
+        parts = []
+        for code, items in enumerate(members):
+            train, own = within(views.train, items), within(known, items)
+            parts.append(self._pairs(train, own, len(items), copy.deepcopy(negatives), self.seed + code))
+        return DomainPairLoader(parts, members, self.seed)
+
+    def _pairs(self, train: CSR, known: CSR, num_items: int, negatives: NegativeSampler, seed: int) -> PairLoader:
+        negatives.prepare(train, num_items, known)
         return PairLoader(
             train.row,
             train.col,
             negatives,
             batch_size=self.batch_size,
-            seed=self.seed,
+            seed=seed,
             rank=self._rank(),
             world_size=self._world_size(),
         )
 
-    def val_dataloader(self) -> RankingLoader | list[RankingBatch]:
+    def val_dataloader(self) -> RankingLoader | DomainRankingLoader | list[RankingBatch]:
         """Users with val rows; their train and given rows are masked. Empty where the recipe makes no val rows."""
         return self.ranking_loader(VAL) if self.holds(VAL) else []
 
-    def test_dataloader(self) -> RankingLoader:
+    def test_dataloader(self) -> RankingLoader | DomainRankingLoader:
         """Users with test rows; their train, val and given rows are masked."""
         return self.ranking_loader(TEST)
 
-    def predict_dataloader(self) -> RankingLoader:
-        """Every user with a visible row; train, val and given rows are masked, as in test."""
+    def predict_dataloader(self) -> RankingLoader | DomainRankingLoader:
+        """Every user with a visible row, in every domain; train, val and given rows are masked, as in test."""
         known = self.prepared.known(TRAIN, VAL, GIVEN)
         users = known.degree.nonzero()[:, 0]
         nothing = CSR(torch.zeros_like(known.crow), known.col[:0])
-        return self._ranking_loader(users, known, nothing)
+        if not self.schema.domains:
+            return self._ranking_loader(users, known, nothing)
+        return DomainRankingLoader([self._ranking_loader(users, known, nothing) for _ in self.schema.domains])
 
     def holds(self, split: str) -> bool:
         """Whether any positive belongs to this split."""
         return bool(self.prepared.positives(split).any())
 
-    def ranking_loader(self, split: str) -> RankingLoader:
-        """Users with rows in `split`; the rows of the splits before it are masked, and given ones."""
+    def ranking_loader(self, split: str) -> RankingLoader | DomainRankingLoader:
+        """Users with rows in `split`; the rows of the splits before it are masked, and given ones.
+
+        Where there are several domains, users with such rows in each.
+        """
         relevant = self.prepared.csr(split)
         seen = self.prepared.known(*SPLITS[: SPLITS.index(split)], GIVEN)
-        return self._ranking_loader(relevant.degree.nonzero()[:, 0], seen, relevant)
+        if self.prepared.domain is None:
+            return self._ranking_loader(relevant.degree.nonzero()[:, 0], seen, relevant)
+        domain = torch.from_numpy(self.prepared.domain.astype(np.int64))[relevant.col]
+        users = [relevant.row[domain == code].unique() for code in range(len(self.prepared.domains))]  # type: ignore[no-untyped-call]
+        return DomainRankingLoader([self._ranking_loader(of_domain, seen, relevant) for of_domain in users])
 
     def _ranking_loader(self, users: torch.Tensor, seen: CSR, relevant: CSR) -> RankingLoader:
         device = self._device()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recsys_lightning import __version__
 from recsys_lightning.batches import CSR
+from recsys_lightning.data.loaders import RankingLoader
 from recsys_lightning.data.rows import offsets
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
@@ -134,7 +135,7 @@ def _replace(temporary: Path, folder: Path) -> None:
 def _write(advisor: Advisor, data: InteractionsDataModule, folder: Path) -> Manifest:
     model, state, schema, names = advisor.model, advisor.state, data.schema, advisor.catalogue
     scorer = scorer_of(model, state)
-    loader = data.predict_dataloader()
+    loader = _loader(data)
     users = loader.user
     _save(folder, "priority", tie_priority(schema.num_items).numpy().astype(np.int32))
     _save_rows(folder, "seen", take(loader.seen, users))
@@ -213,6 +214,21 @@ def _write_values(data: InteractionsDataModule, folder: Path) -> None:
     _dump(folder, "values.json", words)
 
 
+def _loader(data: InteractionsDataModule) -> RankingLoader:
+    """Every user with a visible row.
+
+    Raises:
+        InputError: the data have several domains.
+    """
+    loader = data.predict_dataloader()
+    if not isinstance(loader, RankingLoader):
+        raise InputError(
+            f"What is served ranks all items together, and these data have {len(data.schema.domains)} domains that are "
+            f"ranked apart. Export one of them: --data.recipe.only {data.schema.domains[0]}."
+        )
+    return loader
+
+
 def _compare(advisor: Advisor, data: InteractionsDataModule, folder: Path) -> None:
     """Read what was written as the server does, and score some users both ways.
 
@@ -220,7 +236,7 @@ def _compare(advisor: Advisor, data: InteractionsDataModule, folder: Path) -> No
         InputError: the scores differ.
     """
     engine, model, state = Engine(folder), advisor.model, advisor.state
-    users = data.predict_dataloader().user
+    users = _loader(data).user
     chosen = torch.linspace(0, len(users) - 1, min(SAMPLE, len(users)), device=users.device).long()
     own = take(advisor.views.train, users[chosen])
     expected = model.score_all(model.users(state, users[chosen]), state).float().cpu().numpy()

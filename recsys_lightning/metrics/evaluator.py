@@ -34,6 +34,7 @@ class PerUser(NamedTuple):
 
     user: Tensor  # (n,), ascending
     values: dict[str, Tensor]  # (n,) each, NaN where a list has no value
+    domain: Tensor | None = None  # (n,) in which they were; users ascend within each
 
 
 class _Users(NamedTuple):

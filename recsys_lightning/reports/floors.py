@@ -18,7 +18,7 @@ import torch
 
 from recsys_lightning.batches import RankingBatch, Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.metrics.evaluator import RankingMetrics
+from recsys_lightning.metrics.domains import metrics_of
 from recsys_lightning.models.closed_form import ClosedForm
 from recsys_lightning.models.ease import EASE
 from recsys_lightning.models.gfcf import GFCF
@@ -80,7 +80,12 @@ class Floor:
 
 
 def evaluate(
-    recommender: ClosedForm, fitting: Views, views: Views, batches: Iterable[RankingBatch], k: Sequence[int]
+    recommender: ClosedForm,
+    fitting: Views,
+    views: Views,
+    batches: Iterable[RankingBatch],
+    k: Sequence[int],
+    domains: Sequence[str] = (),
 ) -> dict[str, float]:
     """Solve a closed form and rank with it: metrics by name.
 
@@ -90,11 +95,10 @@ def evaluate(
         views: what users are scored by.
         batches: of the users.
         k: cut-offs.
+        domains: of the items, each of which is ranked by itself; none where there is one.
     """
     recommender.fit(fitting)
-    metrics = RankingMetrics(
-        k, num_items=views.num_items, popularity=fitting.popularity, num_users=views.num_users, genres=views.genres
-    ).to(views.device)
+    metrics = metrics_of(k, views, domains, fitting.popularity)
     state = recommender.encode(views)
     for batch in batches:
         metrics.update(batch, recommender.score_all(recommender.users(state, batch.user), state))
@@ -156,14 +160,15 @@ def _compute(
             best = -1.0
             views = _views(data, (TRAIN,), device)
             for choice in grid:
-                value = evaluate(model(schema, **choice), *views, data.ranking_loader(VAL), k)[f"ndcg_{k[0]}"]
+                found = evaluate(model(schema, **choice), *views, data.ranking_loader(VAL), k, schema.domains)
+                value = found[f"ndcg_{k[0]}"]
                 say(f"{name} {_words(choice)}: val/ndcg_{k[0]} {value:.4f}")
                 if value > best:
                     best, options = value, choice
         start = time.perf_counter()
         splits = (TRAIN, VAL) if data.test_views == "train+val" else (TRAIN,)
         views = _views(data, splits, device)
-        test = evaluate(model(schema, **options), *views, data.ranking_loader(TEST), k)
+        test = evaluate(model(schema, **options), *views, data.ranking_loader(TEST), k, schema.domains)
     except InputError as error:
         say(f"{name}: {error}")
         return Floor(name, note=str(error))

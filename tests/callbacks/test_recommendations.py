@@ -11,7 +11,8 @@ from recsys_lightning.callbacks.recommendations import WriteRecommendations, rec
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.models.popularity import Popularity
-from recsys_lightning.tasks.ranking import Ranking, TopItems
+from recsys_lightning.tasks.evaluation import TopItems
+from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import Memory, interactions
 from tests.tasks.test_base import data, trainer
 from tests.worlds import MemorySource

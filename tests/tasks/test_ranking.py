@@ -11,13 +11,13 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from recsys_lightning import losses
 from recsys_lightning.batches import PairBatch, Views
 from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
-from recsys_lightning.losses import Contrastive, info_nce
+from recsys_lightning.losses import ranking as losses
+from recsys_lightning.losses.ranking import Contrastive, info_nce
 from recsys_lightning.models import memory
 from recsys_lightning.models.base import Embeddings
 from recsys_lightning.models.ease import EASE
@@ -26,7 +26,8 @@ from recsys_lightning.models.mf import MF
 from recsys_lightning.models.popularity import Popularity as PopularityModel
 from recsys_lightning.schema import Schema
 from recsys_lightning.tasks import ranking
-from recsys_lightning.tasks.ranking import Ranking, TopItems
+from recsys_lightning.tasks.evaluation import TopItems
+from recsys_lightning.tasks.ranking import Ranking
 from tests.tasks.test_base import data, trainer
 from tests.worlds import MemorySource
 

@@ -18,7 +18,7 @@ from recsys_lightning.explain.ranking import best
 from recsys_lightning.metrics.ranking import Ranked, find_hits, pair_keys
 from recsys_lightning.metrics.sharing import Kind
 from recsys_lightning.models.base import Recommender, State
-from recsys_lightning.tasks.ranking import Ranking
+from recsys_lightning.tasks.evaluation import RankingTask
 
 USERS_AT_ONCE = 4096
 
@@ -48,7 +48,7 @@ class Subject:
         options: of the callback.
     """
 
-    task: Ranking
+    task: RankingTask
     data: InteractionsDataModule
     state: State
     seen: CSR

@@ -1,4 +1,4 @@
-"""Losses on scores of positives and their negatives: pure functions, and thin modules to name them by.
+"""Losses on scores of positives and their negatives.
 
 Everywhere `positive` is (B,) and `negative` is (B, N); a negative score of -inf marks a slot that does not count, and
 gives no gradient. Any other value that is not finite passes through to the loss, so that training can stop on it.

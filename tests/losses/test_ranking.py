@@ -11,7 +11,17 @@ from torch import Tensor
 
 from recsys_lightning.batches import PairBatch
 from recsys_lightning.errors import InputError
-from recsys_lightning.losses import BCE, BPR, Contrastive, Loss, SampledSoftmax, bce, bpr, info_nce, sampled_softmax
+from recsys_lightning.losses.ranking import (
+    BCE,
+    BPR,
+    Contrastive,
+    Loss,
+    SampledSoftmax,
+    bce,
+    bpr,
+    info_nce,
+    sampled_softmax,
+)
 
 INF = math.inf
 Function = Callable[[Tensor, Tensor], Tensor]
