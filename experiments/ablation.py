@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands import carry_out, folder_in, folder_of, parser_of
 from comparisons import TEXT_ONLY, Comparison, Experiment, Variant
 from measuring import OF_MODEL, Run, data_of, measure
 
@@ -48,7 +48,7 @@ class Runs:
 
     def __call__(self, variant: Variant, cold: bool) -> list[Run]:
         """Runs of a variant, by seed."""
-        place = self.folder / ("cold" if cold else "") / re.sub(r"[^\w.-]+", "_", variant.name)
+        place = folder_in(self.folder / ("cold" if cold else ""), variant)
         words, seeds = ((*self.options, *self.epochs), self.seeds) if variant.trained else (self.options, 1)
         data = self.data_of(*(word for word in (*variant.options, *words) if not word.startswith(OF_MODEL)))
         trained = [run.checkpoint for run in self(variant.of, cold)] if variant.of else [None] * seeds
@@ -72,7 +72,7 @@ def ablate(given: argparse.Namespace, options: Sequence[str]) -> str:
     if unknown := sorted(set(wanted) - set(comparisons)):
         raise InputError(f"--only names {', '.join(unknown)}; there are {', '.join(comparisons)}.")
     metric = given.metric or experiment.monitor.removeprefix("val/")
-    folder = given.folder / f"{given.config.parent.name}-{given.config.stem}"
+    folder = folder_of(given)
     runs = Runs(folder, given.seeds, options, given.epochs)
     lines: list[Line] = []
     times: dict[tuple[str, str], list[Training]] = {}
@@ -108,19 +108,11 @@ def _about(experiment: Experiment, comparisons: Sequence[Comparison]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="of GenreGAT, TwoTower or HybridRecommender")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant [3]")
+    parser = parser_of(str(__doc__), "of GenreGAT, TwoTower or HybridRecommender", "trainings of each variant")
     parser.add_argument("--epochs", type=int, help="at most so many; without, as the configuration says")
     parser.add_argument("--only", help="comparisons, e.g. genres,cold; without, all of them")
     parser.add_argument("--metric", help="that is compared; without, what the configuration selects by")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ablation"), help="of the runs [runs/ablation]")
-    try:
-        print(ablate(*parser.parse_known_args(arguments)))
-    except InputError as error:
-        print(f"ablation: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carry_out("ablation", parser, ablate, arguments)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ beside its embeddings alone, its metadata alone, and closed forms. Runs lie in `
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from commands import carry_out, folder_in, folder_of, parser_of
 from comparisons import SHOTS, Experiment, Variant, shots
 from measuring import OF_MODEL, data_of, measure
 
@@ -47,7 +47,7 @@ def curve(given: argparse.Namespace, options: Sequence[str]) -> str:
     if experiment.model != "TwoTower":
         raise InputError(f"--config {given.config} is of {experiment.model}; the curve is made of TwoTower.")
     metric = experiment.monitor.removeprefix("val/")
-    folder = given.folder / f"{given.config.parent.name}-{given.config.stem}"
+    folder = folder_of(given)
     found = {
         k: {one.name: _values(one, given.seeds, options, folder / f"shots_{k}", metric) for one in shots(experiment, k)}
         for k in sorted(set(given.k))
@@ -63,7 +63,7 @@ def curve(given: argparse.Namespace, options: Sequence[str]) -> str:
 def _values(variant: Variant, seeds: int, options: Sequence[str], folder: Path, metric: str) -> Values:
     seeds = seeds if variant.trained else 1
     data = data_of(*(word for word in (*variant.options, *options) if not word.startswith(OF_MODEL)))
-    place = folder / re.sub(r"[^\w.-]+", "_", variant.name)
+    place = folder_in(folder, variant)
     tables = [measure(variant, seed, options, place / f"seed_{seed}", True, data).values for seed in range(seeds)]
     return {over: np.stack([table.sort_values(USER)[f"{over}{metric}"] for table in tables]) for over in OVER}
 
@@ -108,18 +108,10 @@ def _curves(metric: str, found: dict[int, dict[str, Values]]) -> dict[str, objec
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="the experiment, of TwoTower")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each model [3]")
+    parser = parser_of(str(__doc__), "the experiment, of TwoTower", "trainings of each model")
     parser.add_argument("--k", type=int, nargs="+", default=list(SHOTS), help="rows of each new item [0 1 2 5 10]")
     parser.add_argument("--to", type=Path, help="folder of a run, for shots.json")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ablation"), help="of the runs [runs/ablation]")
-    try:
-        print(curve(*parser.parse_known_args(arguments)))
-    except InputError as error:
-        print(f"shots: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carry_out("shots", parser, curve, arguments)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,13 @@ def _quiet_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
+def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning's seed is 0, and what a test makes of it is forgotten."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.setenv("PL_SEED_WORKERS", "0")
+
+
+@pytest.fixture
 def real_data() -> Path:
     """The folder of real data sets; the test is skipped where there is none."""
     if not REAL_DATA.is_dir() or REAL_DATA == REPOSITORY / "data":

@@ -13,8 +13,10 @@ from recsys_lightning.data.item_features.recipe import FeatureRecipe
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.models.two_tower import TwoTower
-from tests.test_guarantees import all_rows, every_third, held_out, run, scores
+from tests.guarantees import all_rows, every_third, held_out, run, scores
 from tests.worlds import MemorySource
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 FEATURES = FeatureRecipe(numbers=["year"], title=False, categories=["genres"])
 KINDS: list[dict[str, Any]] = [{"mimic": "metadata"}, {"mimic": "dat", "fusion": "concat"}, {"fusion": "metadata"}]

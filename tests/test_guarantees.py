@@ -1,75 +1,35 @@
-"""What an evaluation must guarantee (G5, G6, G7, G10, G14, G15), seen from outside: data in, figures out."""
+"""What an evaluation must guarantee (G5, G7, G10), seen from outside: data in, figures out."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 from torch import Tensor
 
-from recsys_lightning.batches import PairBatch
-from recsys_lightning.callbacks.checkpoint import read_checkpoint
-from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.data.audit import future
 from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
-from recsys_lightning.data.history import histories
 from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
 from recsys_lightning.data.reading.tables import Columns
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.sources import Table
-from recsys_lightning.data.text.recipe import TextRecipe
-from recsys_lightning.data.text.tfidf import TfidfSVD
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.errors import InputError
-from recsys_lightning.losses import Loss, bpr
-from recsys_lightning.models import EASE, GAT, GFCF, MF, GenreGAT, HybridRecommender, ItemKNN, LightGCN, Recommender
-from recsys_lightning.models import Popularity as PopularityModel
+from recsys_lightning.models import Recommender
 from recsys_lightning.models.profiles import interactions, own_items, profile
 from recsys_lightning.models.relations import relations
-from recsys_lightning.schema import SPLITS, Schema
+from recsys_lightning.schema import Schema
 from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import Memory, random_interactions
+from tests.guarantees import GRAPHS, MODELS, TEXTS, Seen, all_rows, every_model, every_third, held_out, run, scores
 from tests.tasks.test_base import trainer
 from tests.worlds import MemorySource
 
-MODELS: dict[str, Callable[[Schema], Recommender]] = {
-    "Popularity": PopularityModel,
-    "ItemKNN": partial(ItemKNN, neighbours=20),
-    "EASE": partial(EASE, regularization=10.0),
-    "GFCF": partial(GFCF, factors=8),
-    "MF": partial(MF, dim=8),
-    "LightGCN": partial(LightGCN, dim=8, layers=2),
-    "GAT": partial(GAT, dim=8),
-    "GenreGAT": partial(GenreGAT, dim=8, heads=2),
-    "GenreGAT-sampled": partial(GenreGAT, dim=8, heads=2, gate="learned", fan_out=[5, 3]),
-    "HybridRecommender": partial(HybridRecommender, views="graph", dim=8, identity=True),
-}
-every_model = pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-
-
-def run(folder: Path, model: Callable[[Schema], Recommender], data: InteractionsDataModule, epochs: int = 2) -> Ranking:
-    """The task after fit, where there is something to fit, and test."""
-    seed_everything(data.seed)
-    task = Ranking(model, optimizer=partial(torch.optim.Adam, lr=0.05), k=[10])
-    made = trainer(folder, max_epochs=epochs, callbacks=[WriteResults()])
-    if not getattr(model, "func", model).closed_form:  # type: ignore[attr-defined]
-        made.fit(task, data)
-    made.test(task, data, verbose=False)
-    return task
-
-
-@pytest.fixture(autouse=True)
-def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    monkeypatch.setenv("PL_SEED_WORKERS", "0")
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 # G7: the future
@@ -145,37 +105,6 @@ def test_g7_a_random_split_lets_it_in_and_the_report_says_so(tmp_path: Path, nam
 # G5 and G10: what is held out
 
 
-def held_out(
-    keep: Callable[[np.ndarray], np.ndarray], seed: int = 0, split: str = "test", **options: object
-) -> InteractionsDataModule:
-    """Five hundred rows, a fifth of them val and a fifth test, of which only some of those of one split are there."""
-    rows = random_interactions()
-    label = np.array([0, 0, 0, 1, 2], np.int8)[np.random.default_rng(seed).permutation(len(rows)) % 5]
-    chosen = (label != SPLITS.index(split)) | keep(np.arange(len(rows)))
-    number = np.arange(rows.num_items)
-    genres = [[f"genre {item % 4}", f"genre {item % 3}"] for item in number]
-    plots = [f"hero{item % 5} meets villain{item % 3}" for item in number]
-    items = pd.DataFrame({"genres": genres, "year": np.where(number % 7, 1980.0 + number, np.nan), "plot": plots})
-    items.index = rows.item_ids.to_pandas()
-    source = Memory(replace(rows, split=label).take(chosen), items, variant=f"held out {seed} {split} {chosen.sum()}")
-    return InteractionsDataModule(source, Recipe(split="official"), batch_size=64, **options)  # type: ignore[arg-type]
-
-
-GRAPHS = {
-    "plain": PLAIN,
-    "ratings and features": GraphRecipe(weight="rating", features=["year"]),
-    "times, common values": GraphRecipe(weight="recency", half_life=5.0, min_items=8),
-}
-
-
-def all_rows(number: np.ndarray) -> np.ndarray:
-    return number >= 0
-
-
-def every_third(number: np.ndarray) -> np.ndarray:
-    return number % 3 == 0
-
-
 def graph_parts(data: InteractionsDataModule) -> list[Tensor]:
     """All that models read off the graph that training sees."""
     schema, views = data.schema, data.views_of("train")
@@ -195,13 +124,6 @@ def tensors(parts: object) -> Iterator[Tensor]:
     elif isinstance(parts, list | tuple):
         for part in parts:
             yield from tensors(part)
-
-
-def scores(task: Ranking, data: InteractionsDataModule) -> Tensor:
-    task.eval()  # Lightning leaves it in training
-    with torch.no_grad():
-        state = task.recommender.encode(data.views_of("train"))
-        return task.recommender.score_all(task.recommender.users(state, torch.arange(data.schema.num_users)), state)
 
 
 @every_model
@@ -242,71 +164,6 @@ def test_g5_no_score_depends_on_a_test_row_through_weights_and_features(tmp_path
     data = [held_out(keep, graph=graph) for keep in (all_rows, every_third)]
     tasks = [run(tmp_path / str(n), MODELS["GenreGAT"], module) for n, module in enumerate(data)]
     assert torch.equal(scores(tasks[0], data[0]), scores(tasks[1], data[1]))
-
-
-# G6: the target is never among what predicts it
-
-
-class Seen(Loss):
-    """Keeps the scores of the positives and the batches that it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.positive: list[Tensor] = []
-        self.batch: list[PairBatch] = []
-
-    def forward(self, positive: Tensor, negative: Tensor, batch: PairBatch) -> Tensor:
-        self.positive.append(positive.detach())
-        self.batch.append(batch)
-        return bpr(positive, negative)
-
-
-@pytest.mark.parametrize("graph", GRAPHS.values(), ids=list(GRAPHS))
-def test_g6_a_pair_is_trained_on_as_if_the_user_had_not_the_item(graph: GraphRecipe) -> None:
-    data, seen = held_out(all_rows, graph=graph), Seen()
-    task = Ranking(partial(GenreGAT, dim=8, layers=0), seen)  # message passing is as LightGCN's, and knows the pair
-    torch.manual_seed(0)
-    task.build(data.schema)
-    task.log = lambda *_, **__: None  # type: ignore[method-assign]
-    for parameter in task.parameters():
-        torch.nn.init.normal_(parameter)
-    views = task._fitting_views = data.views_of("train")
-    task.training_step(next(iter(data.pair_loader(Uniform()))), 0)
-    [batch], [found] = seen.batch, seen.positive
-    row, model = views.train.row, task.recommender
-    single = views.train.degree == 1  # such users would be left with nothing, not even an embedding
-    assert len(found) == 64 and not single[batch.user].any()
-    with torch.no_grad():
-        state = model.encode(views)
-        asked = model.score(model.users(state, batch.user), model.items(state, batch.item))
-        for user, item, trained in zip(batch.user, batch.item, found, strict=True):
-            before = model.encode(views.without(((row == user) & (views.train.col == item)).nonzero()[:, 0]))
-            honest = model.score(model.users(before, user[None]), model.items(before, item[None]))
-            torch.testing.assert_close(trained[None], honest, atol=1e-4, rtol=1e-4)
-    assert (found - asked).abs().median() > 0.01
-
-
-TEXTS = TextRecipe(columns=["plot"], embedder=TfidfSVD(dim=8, min_df=1))
-
-
-def test_g6_a_history_predicts_an_item_as_if_it_had_never_been_met() -> None:
-    data = held_out(all_rows, graph=GRAPHS["ratings and features"], text=TEXTS, history_length=6)
-    torch.manual_seed(0)
-    model = HybridRecommender(data.schema, dim=8, identity=True, hide=0.0).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter)
-    views, rows = data.views_of("train"), data.prepared.interactions.take(data.prepared.mask("train"))
-    levels, buckets = data.prepared.rating_levels, data.schema.time_buckets
-    told = 0.0
-    with torch.no_grad():
-        state = model.encode(views)
-        for row in range(0, len(rows), 5):
-            user, item = (torch.tensor([int(codes[row])]) for codes in (rows.user, rows.item))
-            never = histories(rows.take(np.arange(len(rows)) != row), 6, levels, buckets)
-            found = model.users_without(state, user, item)
-            torch.testing.assert_close(found, model.users(state._replace(history=never), user), rtol=0, atol=1e-6)
-            told = max(told, float((found - model.users(state, user)).abs().max()))
-    assert told > 0.1
 
 
 def unseen_items(number: int) -> InteractionsDataModule:
@@ -373,92 +230,6 @@ def test_g10_held_out_items_are_drawn_as_often_as_any_other() -> None:
     expected = (1 - train) * drawn.sum(1, keepdim=True) / (1 - train).sum(1, keepdim=True)
     ratio = (drawn * later).sum() / (expected * later).sum()
     assert float(ratio) == pytest.approx(1, abs=0.05)
-
-
-# G14: data identity
-
-
-def table(change: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows) -> InteractionsDataModule:
-    rows = random_interactions()
-    frame = pd.DataFrame(
-        {
-            "user_id": rows.user_ids.to_pandas().iloc[rows.user].to_numpy(),
-            "item_id": rows.item_ids.to_pandas().iloc[rows.item].to_numpy(),
-            "rating": rows.rating,
-            "timestamp": rows.timestamp,
-        }
-    )
-    source = Table(Path(), change(frame), Columns(rating="rating", timestamp="timestamp"), name="rows")
-    return InteractionsDataModule(source, Recipe(split="random"), batch_size=64)
-
-
-def move_one_edge(frame: pd.DataFrame) -> pd.DataFrame:
-    taken = set(frame.loc[frame["user_id"] == frame.loc[0, "user_id"], "item_id"])
-    frame.loc[0, "item_id"] = next(item for item in frame["item_id"] if item not in taken)
-    return frame
-
-
-def one_star_more(frame: pd.DataFrame) -> pd.DataFrame:
-    frame.loc[0, "rating"] += 1
-    return frame
-
-
-@pytest.mark.parametrize("change", [move_one_edge, one_star_more, lambda frame: frame.drop(index=0)])
-def test_g14_one_edge_makes_other_data(tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    own, other = table().schema.fingerprint, table(change).schema.fingerprint
-    assert own != other
-    task = run(tmp_path, MODELS["MF"], table())
-    task.trainer.save_checkpoint(tmp_path / "own.ckpt")
-    with pytest.raises(InputError) as caught:
-        trainer(tmp_path / "other").test(Ranking(MODELS["MF"]), table(change), ckpt_path=tmp_path / "own.ckpt")
-    assert own in str(caught.value) and other in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["ratings and features", "times, common values"])
-def test_g14_another_graph_of_the_same_rows_is_other_data_for_who_reads_it(tmp_path: Path, name: str) -> None:
-    own, other = held_out(all_rows), held_out(all_rows, graph=GRAPHS[name])
-    assert own.schema.fingerprint == other.schema.fingerprint
-    task = run(tmp_path, MODELS["GenreGAT"], own)
-    task.trainer.save_checkpoint(tmp_path / "own.ckpt")
-    assert read_checkpoint(tmp_path / "own.ckpt")["schema"]["graph"] == own.schema.graph
-    with pytest.raises(InputError, match=r"data\.graph") as caught:
-        trainer(tmp_path / "other").test(Ranking(MODELS["GenreGAT"]), other, ckpt_path=tmp_path / "own.ckpt")
-    assert own.schema.graph in str(caught.value) and other.schema.graph in str(caught.value)
-
-
-def test_g14_the_fingerprint_is_in_schema_checkpoint_and_report(tmp_path: Path) -> None:
-    data = table()
-    task = run(tmp_path, MODELS["MF"], data)
-    task.trainer.save_checkpoint(tmp_path / "own.ckpt")
-    assert data.schema.fingerprint == data.prepared.fingerprint
-    assert read_checkpoint(tmp_path / "own.ckpt")["schema"]["fingerprint"] == data.schema.fingerprint
-    assert json.loads((tmp_path / "metrics.json").read_text())["fingerprint"] == data.schema.fingerprint
-    assert data.schema.fingerprint in (tmp_path / "report.md").read_text()
-
-
-def test_g14_the_order_of_rows_is_no_fact() -> None:
-    shuffled = table(lambda frame: frame.sample(frac=1, random_state=0))
-    assert shuffled.schema == table().schema
-
-
-# G15: determinism
-
-
-@every_model
-def test_g15_the_same_seed_gives_the_same_numbers(tmp_path: Path, model: Callable[[Schema], Recommender]) -> None:
-    data = partial(held_out, all_rows, graph=GRAPHS["ratings and features"])
-    first, second = (run(tmp_path / name, model, data()) for name in ("first", "second"))
-    assert first.results == pytest.approx(second.results, abs=0, nan_ok=True)
-    assert all(map(torch.equal, first.recommender.state_dict().values(), second.recommender.state_dict().values()))
-    assert torch.equal(scores(first, data()), scores(second, data()))
-
-
-@pytest.mark.parametrize("name", ["MF", "LightGCN"])
-def test_g15_another_seed_gives_others(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(tmp_path / "first", MODELS[name], table())
-    monkeypatch.setenv("PL_GLOBAL_SEED", "1")
-    second = run(tmp_path / "second", MODELS[name], table())
-    assert first.results["test/recall_10"] != second.results["test/recall_10"]
 
 
 # New users: what is given of them is what they are scored by

@@ -7,8 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from recsys_lightning.errors import InputError
-from recsys_lightning.tasks.optimizers import refuse_beside_sparse
+from recsys_lightning.tasks.optimizers import refuse_beside_sparse, refuse_max_norm
 
 
 def refuse_combinations(model: Namespace) -> None:
@@ -26,11 +25,7 @@ def refuse_combinations(model: Namespace) -> None:
         return
     tables = list(_sparse(recommender.get("init_args"), "model.recommender"))
     for name, table in tables:
-        if table.get("max_norm") is not None:
-            raise InputError(
-                f"{name}.sparse is true and {name}.max_norm is {table.max_norm:g}: a max_norm changes rows behind the "
-                f"back of their optimizer. Leave one of them out, or hold norms down by --model.weight_decay."
-            )
+        refuse_max_norm(name, table.get("max_norm"))
     optimizer = options.get("optimizer")
     if tables and isinstance(optimizer, Namespace):
         decay = optimizer.get("init_args.weight_decay")

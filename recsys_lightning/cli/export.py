@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError, ArgumentParser
 from pathlib import Path
 
+from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.errors import InputError
 
 HELP = """\
@@ -33,14 +33,9 @@ def run(words: list[str]) -> None:
     if words[1:] in ([], ["-h"], ["--help"]):
         print(HELP, end="")
         return
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--to")
-    parser.add_argument("--ckpt_path")
+    parser = OwnOptions("--to", "--ckpt_path")
     parser.add_argument("--overwrite", action="store_true")
-    try:
-        own, rest = parser.parse_known_args(words[1:])
-    except ArgumentError as error:
-        raise InputError(f"{error.argument_name} is given without a value, or with one too many.") from error
+    own, rest = parser.read(words[1:])
     if own.to is None:
         raise InputError("Say where to: recsys export RUN --to FOLDER.")
     checkpoint = own.ckpt_path

@@ -86,7 +86,7 @@ def _classes() -> list[type]:
     from recsys_lightning.data.negatives import NegativeSampler
     from recsys_lightning.data.text.embedder import TextEmbedder
     from recsys_lightning.datamodules.interactions import InteractionsDataModule
-    from recsys_lightning.losses import Loss
+    from recsys_lightning.losses.ranking import Loss
     from recsys_lightning.models import Recommender
     from recsys_lightning.tasks.base import Task
 

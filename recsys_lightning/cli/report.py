@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError, ArgumentParser
 from pathlib import Path
 
+from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.errors import InputError
 
 HELP = """\
@@ -24,12 +24,7 @@ def run(words: list[str]) -> None:
     if words[1:] in ([], ["-h"], ["--help"]):
         print(HELP, end="")
         return
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--to", type=Path)
-    try:
-        own, folders = parser.parse_known_args(words[1:])
-    except ArgumentError as error:
-        raise InputError("--to takes a folder: recsys report RUN --to FOLDER.") from error
+    own, folders = OwnOptions("--to").read(words[1:])
     unknown = [word for word in folders if word.startswith("-")]
     if unknown:
         raise InputError(f"There is no option {unknown[0]}: recsys report RUN [--to FOLDER].")
@@ -37,5 +32,5 @@ def run(words: list[str]) -> None:
         raise InputError(f"`recsys report` takes the folder of one run, and was given {len(folders)}.")
     from recsys_lightning.reports.run.page import write_pages
 
-    for file in write_pages(Path(folders[0]), own.to):
+    for file in write_pages(Path(folders[0]), None if own.to is None else Path(own.to)):
         print(file)

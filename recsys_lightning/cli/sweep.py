@@ -39,10 +39,10 @@ WARM_UP = 3
 """Epochs in which the median rule stops no trial: the first ones say little of the last."""
 FIRST = 5
 """Trials that the median rule lets end first."""
-
-
 MOST_COMBINATIONS = 10**6
 """Of a grid."""
+LARGEST = 1e300
+"""Numbers may be as large: beyond, draws overflow."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _content(path: Path) -> dict[str, Any]:
 def _metric(metric: object, path: Path) -> tuple[str, bool]:
     if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
         raise InputError(f"{path}: metric needs a name, such as val/ndcg_10, and a goal.")
-    if unknown := set(metric) - {"name", "goal"}:
+    if unknown := set(map(str, metric)) - {"name", "goal"}:
         raise InputError(f"{path}: metric.{min(unknown)} is not known to `recsys tune`; it reads name and goal.")
     name, goal = metric["name"], metric.get("goal")
     if goal not in ("maximize", "minimize"):
@@ -185,13 +185,13 @@ def _kind(entry: dict[str, Any], where: str) -> str:
         raise InputError(f"{where} is nested. Write options by their full names, such as model.recommender.dim.")
     if "probabilities" in entry:
         raise InputError(f"{where}: Optuna draws values with equal probability. Leave probabilities out.")
-    given = set(entry) - {"distribution"}
+    given = set(map(str, entry)) - {"distribution"}
     kind = entry.get("distribution")
     if kind is None:
         whole = all(isinstance(entry.get(end), int) for end in ("min", "max"))
         inferred = {"value": "constant", "values": "categorical", "min": "int_uniform" if whole else "uniform"}
         kind = next((inferred[key] for key in inferred if key in given), None)
-    if kind not in ENTRIES:
+    if not isinstance(kind, str) or kind not in ENTRIES:
         what = "names no values" if kind is None else f"has the distribution {kind}, which Optuna cannot draw from"
         raise InputError(
             f"{where} {what}. There are value, values, or min and max with {', '.join(list(ENTRIES)[2:])}."
@@ -199,7 +199,7 @@ def _kind(entry: dict[str, Any], where: str) -> str:
     if given != ENTRIES[kind]:
         needed = " and ".join(sorted(ENTRIES[kind]))
         raise InputError(f"{where}: {kind} needs {needed}, and there is {' and '.join(sorted(given)) or 'nothing'}.")
-    return str(kind)
+    return kind
 
 
 def _distribution(kind: str, entry: dict[str, Any], where: str) -> BaseDistribution:
@@ -213,8 +213,15 @@ def _distribution(kind: str, entry: dict[str, Any], where: str) -> BaseDistribut
     for key in sorted(ENTRIES[kind]):
         if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
             raise InputError(f"{where}.{key} is {entry[key]}; it must be a number (YAML takes 1e-3 for a word: 0.001).")
+        if not abs(entry[key]) <= LARGEST:
+            raise InputError(f"{where}.{key} is {entry[key]}; it must be a number of at most {LARGEST:g} in size.")
     low, high = entry["min"], entry["max"]
-    if kind == "log_uniform":  # its bounds are exponents
+    if kind == "log_uniform":
+        if max(abs(low), abs(high)) > math.log(LARGEST):
+            raise InputError(
+                f"{where} goes from {low} to {high}: of log_uniform these are exponents of e, and so from -690 to 690. "
+                "log_uniform_values takes the values themselves."
+            )
         low, high = math.exp(low), math.exp(high)
     if not low <= high or (kind == "log_uniform_values" and not low > 0):
         above = ", and both above 0" if kind == "log_uniform_values" else ""

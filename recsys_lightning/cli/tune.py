@@ -7,12 +7,13 @@ import json
 import logging
 import signal
 import warnings
-from argparse import ArgumentError, ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys_lightning.cli.own_options import OwnOptions, whole_number
 from recsys_lightning.cli.sweep import Sweep, read_sweep
 from recsys_lightning.errors import InputError
 
@@ -48,11 +49,11 @@ def run(words: list[str]) -> None:
         return
     own, options = _read_options(words[1:])
     sweep = read_sweep(Path(own.sweep))
-    trials = _whole("trials", own.trials, 1) if own.trials else sweep.run_cap
+    trials = whole_number("trials", own.trials, 1) if own.trials else sweep.run_cap
     if trials is None:
         raise InputError("Say how many trials: --trials N.")
-    timeout = None if own.timeout is None else _whole("timeout", own.timeout, 1)
-    seed = _whole("seed", own.seed, 0)
+    timeout = None if own.timeout is None else whole_number("timeout", own.timeout, 1)
+    seed = whole_number("seed", own.seed, 0)
     from recsys_lightning.cli.search import Search, folder_of, open_study
 
     with _quietly():
@@ -82,14 +83,9 @@ def show(search: Search) -> None:
 
 
 def _read_options(words: list[str]) -> tuple[Namespace, list[str]]:
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--sweep", "--trials", "--timeout", "--storage"):
-        parser.add_argument(option)
+    parser = OwnOptions("--sweep", "--trials", "--timeout", "--storage")
     parser.add_argument("--seed", default="0")
-    try:
-        own, rest = parser.parse_known_args(words)
-    except ArgumentError as error:
-        raise InputError(f"{error.argument_name} is given without a value, or with one too many.") from error
+    own, rest = parser.read(words)
     if own.sweep is None:
         raise InputError("Say what to search: recsys tune --config FILE --sweep FILE --trials N.")
     if not rest:
@@ -99,12 +95,6 @@ def _read_options(words: list[str]) -> tuple[Namespace, list[str]]:
     except ImportError as error:
         raise InputError(f"`recsys tune` needs {error.name}: pip install recsys-lightning[tune].") from error
     return own, rest
-
-
-def _whole(name: str, text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise InputError(f"--{name} is {text}; it must be a whole number of at least {least}.")
-    return int(text)
 
 
 def _check(sweep: Sweep, options: list[str]) -> tuple[str, Path, dict[str, object]]:

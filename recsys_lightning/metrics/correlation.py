@@ -131,9 +131,10 @@ def correlations(
     titles = [name for name, kept in zip(names, varying.tolist(), strict=True) if kept]
     pairs = Pairs(of, code, score - score.mean(), (len(users), len(items)))
     deal = np.random.default_rng([seed, 2])
-    places = [np.arange(len(chosen)), *(deal.permutation(len(chosen)) for _ in range(DEALS))]
+    # among the items of the pairs: what the others have is in none of the exchanges that these are held against
+    dealt = [items, *(deal.permutation(items) for _ in range(DEALS))]
     groups = []
-    for columns in _tested(pairs, [chosen[place][items] for place in places], resamples, alpha, seed):
+    for columns in _tested(pairs, [chosen[place] for place in dealt], resamples, alpha, seed):
         q = false_discovery_rate(columns[-1])
         figures = (each.tolist() for each in (*columns, q, q <= alpha))
         groups.append([Correlation(*row) for row in zip(titles, *figures, strict=True)])

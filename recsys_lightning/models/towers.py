@@ -24,7 +24,7 @@ class IDTable:
     Attributes:
         sparse: gradients hold the rows of the batch alone, for optimizers that know such (SparseAdam): a step then
             costs the same however many IDs there are.
-        max_norm: longer rows are shortened to this when they are read; None for no limit.
+        max_norm: longer rows are shortened to this when they are read; None for no limit, which sparse tables need.
     """
 
     sparse: bool = False
@@ -33,12 +33,6 @@ class IDTable:
     def __post_init__(self) -> None:
         if self.max_norm is not None and not self.max_norm > 0:
             raise InputError(f"table.max_norm is {self.max_norm}; it must be above 0, or null for no limit.")
-        if self.sparse and self.max_norm is not None:
-            raise InputError(
-                f"table.sparse and table.max_norm {self.max_norm} do not go together: shortening a row changes it "
-                "outside of the sparse optimizer, whose moments then belong to another row. Set table.sparse false, or "
-                "leave table.max_norm out."
-            )
 
     def make(self, size: int, dim: int) -> nn.Embedding:
         """Embeddings of so many IDs, at their start."""

@@ -77,15 +77,15 @@ def make_optimizer(module: nn.Module, make: MakeOptimizer) -> Optimizer:
         make: makes the configured optimizer of some parameters.
 
     Raises:
-        InputError: the optimizer cannot stand beside sparse tables, or processes cannot share sparse gradients.
+        InputError: the optimizer or a max_norm cannot stand beside sparse tables, or processes cannot share sparse
+            gradients.
     """
     tables = sparse_tables(module)
     if not tables:
         return make(module.parameters())
     _refuse_backend()
     for name, table in tables.items():
-        if table.max_norm is not None:
-            raise InputError(f"The table {name} is sparse and has a max_norm, which changes rows behind its optimizer.")
+        refuse_max_norm(name, table.max_norm)
     weights = [table.weight for table in tables.values()]
     own = {id(weight) for weight in weights}
     rest = [parameter for parameter in module.parameters() if id(parameter) not in own]
@@ -96,6 +96,23 @@ def make_optimizer(module: nn.Module, make: MakeOptimizer) -> Optimizer:
         options |= {"betas": dense.defaults["betas"], "eps": dense.defaults["eps"]}
     sparse = SparseAdam(weights, **options)
     return SparseAndDense(dense, sparse) if rest else sparse
+
+
+def refuse_max_norm(table: str, max_norm: float | None) -> None:
+    """Refuse a limit to the rows of a table that is sparse.
+
+    Args:
+        table: its name.
+        max_norm: the limit; None for none.
+
+    Raises:
+        InputError: there is one.
+    """
+    if max_norm is not None:
+        raise InputError(
+            f"{table} is sparse and has a max_norm of {max_norm:g}, which changes rows behind the back of their "
+            "optimizer. Leave one of them out, or hold norms down by --model.weight_decay."
+        )
 
 
 def refuse_beside_sparse(optimizer: str, weight_decay: float) -> None:

@@ -69,7 +69,7 @@ def world(tmp_path: Path) -> list[str]:
         (["--model.optimizer", "LBFGS"], r"model\.optimizer is LBFGS, which"),
         (
             ["--model.recommender.table.max_norm", "2"],
-            r"model\.recommender\.table\.sparse is true and model\.recommender\.table\.max_norm is 2",
+            r"model\.recommender\.table is sparse and has a max_norm of 2, which .* Leave one",
         ),
     ],
 )

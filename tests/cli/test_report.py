@@ -34,7 +34,7 @@ def test_help(recsys: Recsys, words: list[str]) -> None:
         (["gone"], "gone is not there"),
         (["a", "b"], "takes the folder of one run, and was given 2"),
         (["--to", "x"], "was given 0"),
-        (["a", "--to"], "--to takes a folder"),
+        (["a", "--to"], "--to is given without a value"),
         (["a", "--too", "b"], "There is no option --too"),
         (["a", "--t=b"], "There is no option --t=b"),
     ],

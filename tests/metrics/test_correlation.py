@@ -169,6 +169,18 @@ def test_exchanges_are_fair_draws_of_all_orders() -> None:
     np.testing.assert_allclose(share_as_large(score @ values, by_chance), exact, atol=0.01)
 
 
+def test_items_without_a_pair_do_not_count_not_even_in_the_control() -> None:
+    """What is dealt out must be what the exchanges deal out, or the control is of another test."""
+    found = world(0)
+    table, kept = features(12, 0), found.item < 80
+    pairs = (found.user[kept], found.item[kept], found.score[kept])
+    names = [str(place) for place in range(12)]
+    other = table.copy()
+    other[80:] *= 100
+    sides = [correlations(*pairs, values, names, 100) for values in (table, other)]
+    assert sides[0] == sides[1] and len(sides[0].control) == 10 * len(sides[0].features)
+
+
 def test_false_discovery_rate_is_the_textbooks() -> None:
     p = np.random.default_rng(9).random(50) ** 3
     np.testing.assert_allclose(false_discovery_rate(p), stats.false_discovery_control(p))

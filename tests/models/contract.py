@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, PairBatch, Views
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import Recommender
 from tests import worlds
+from tests.models.learning import learn
 
 U, I = 23, 17  # noqa: E741 - two primes that are no width, so that a parameter's first dimension tells whose it is
 
@@ -195,28 +196,21 @@ class TrainedContract(RecommenderContract):
 
     def test_every_parameter_learns_and_the_loss_falls(self) -> None:
         matrix = self.matrix()
-        model, views = self.build(matrix).train(), self.views(matrix)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        model, views = self.build(matrix), self.views(matrix)
         user, item = matrix.nonzero().T
         generator = torch.Generator().manual_seed(0)
-        untouched = {name for name, _ in model.named_parameters()} - self.unused
-        losses = []
-        for _ in range(20):
+
+        def loss_of(step: int) -> Tensor:
             negative = torch.multinomial((~matrix[user]).float(), 1, generator=generator)
             state = model.encode(views)
             u = model.users(state, user)
             positive = model.score(u, model.items(state, item))
             loss = bpr(positive, model.score(u.unsqueeze(1), model.items(state, negative)))
-            optimizer.zero_grad()
-            (loss + 1e-4 * model.penalty(state, user, item, negative)).backward()
-            for name, parameter in model.named_parameters():
-                if parameter.grad is not None and parameter.grad.any():
-                    untouched.discard(name)
-                    assert parameter.grad.isfinite().all(), name
-            optimizer.step()
-            losses.append(loss.item())
-        assert not untouched
-        assert losses[-1] < losses[0]
+            return loss + 1e-4 * model.penalty(state, user, item, negative)
+
+        learned = learn(model, loss_of, 20, self.unused)
+        assert learned.untouched <= self.unused
+        assert learned.losses[-1] < learned.losses[0]
 
     def test_what_a_model_adds_to_the_loss_is_a_scalar_that_can_be_learned_from(self) -> None:
         matrix = self.matrix()

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from recsys_lightning.batches import PairBatch, Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.losses import bce
+from recsys_lightning.losses.ranking import bce
 from recsys_lightning.models import HybridRecommender, Recommender
 from recsys_lightning.schema import Schema
 from tests import worlds
 from tests.models import hybrids
 from tests.models.contract import TrainedContract
 from tests.models.hybrids import NOTHING, REVIEWS, WIDTH, I, U
+from tests.models.learning import learn
 
 CLOSE: dict[str, Any] = {"atol": 1e-10, "rtol": 1e-10}
 VIEWS, SCORERS = ["both", "text", "graph"], ["dot", "bilinear", "mlp"]
@@ -297,22 +298,10 @@ def test_no_dead_mathematics(scorer: str, views: str, identity: bool, data: dict
     world = hybrids.views(matrix, reviews=not data)
     torch.manual_seed(0)
     schema = replace(hybrids.schema(), **data)
-    model = HybridRecommender(schema, views, 8, scorer, identity=identity).train()  # type: ignore[arg-type]
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    untouched, losses = {name for name, _ in model.named_parameters()}, []
-    for step in range(20):
-        loss = hybrids.loss(model, world, hybrids.batch(matrix, seed=step))
-        optimizer.zero_grad()
-        loss.backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-            if parameter.grad.any():
-                untouched.discard(name)
-        optimizer.step()
-        losses.append(loss.item())
-    assert untouched <= BY_OTHER_LOSSES
-    assert all(parameter.isfinite().all() for parameter in model.parameters())
-    assert sum(losses[-5:]) < sum(losses[:5])
+    model = HybridRecommender(schema, views, 8, scorer, identity=identity)  # type: ignore[arg-type]
+    learned = learn(model, lambda step: hybrids.loss(model, world, hybrids.batch(matrix, seed=step)), 20)
+    assert learned.untouched <= BY_OTHER_LOSSES
+    assert learned.better
 
 
 def test_the_last_bias_learns_by_a_loss_of_single_scores() -> None:

@@ -253,7 +253,7 @@ def test_what_does_not_go_with_sparse_tables_is_refused(
 
 
 def test_a_max_norm_is_refused() -> None:
-    with pytest.raises(InputError, match="table user_table is sparse and has a max_norm"):
+    with pytest.raises(InputError, match="user_table is sparse and has a max_norm of 1, which"):
         make_optimizer(network(max_norm=1.0), Adam)
 
 

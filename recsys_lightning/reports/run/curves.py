@@ -87,9 +87,11 @@ def _read(file: Path) -> list[Row]:
     try:
         with file.open(newline="", encoding="utf-8") as lines:
             for line in csv.DictReader(lines):
-                row = {name: float(value) for name, value in line.items() if name and value}
+                row = {
+                    name: number for name, value in line.items() if name and value and isfinite(number := float(value))
+                }
                 if {"epoch", "step"} <= row.keys():
-                    rows.append({name: value for name, value in row.items() if isfinite(value)})
+                    rows.append(row)
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"{file} is damaged: {error}. Mend it, or remove the file: the page is then made without it."

@@ -53,6 +53,9 @@ def test_a_row_that_was_cut_off_is_left_out_and_nan_is_no_point(tmp_path: Path) 
     write(tmp_path / "metrics.csv", curves(range(2)) + "2,80,,nan,,0.2\n2,")
     found = read_curves(tmp_path)
     assert found is not None and len(found.loss) == 2 and len(found.selected) == 3
+    write(tmp_path / "metrics.csv", curves(range(2)) + "nan,80,,0.2,,\n2,inf,,0.2,,\n")
+    found = read_curves(tmp_path)
+    assert found is not None and len(found.selected) == 2
 
 
 def test_a_damaged_log_is_named(tmp_path: Path) -> None:
