@@ -1,6 +1,6 @@
 """One training step of GAT and GenreGAT (forward, BPR loss, backward, Adam) beside torch_geometric's layers.
 
-    python benchmarks/gat.py [--dim 32] [--edges 2000000] [--sides gat gat-batch]
+    python benchmarks/gat.py [--dim 32] [--edges 2000000] [--sides gat gat-batch] [--cross-domain]
 
 * gat, gat-batch: `GAT`, with attention for all users and items (`encode`), as torch_geometric's layer does it, or for
   those of the batch (`encode_for`), as training does it;
@@ -8,7 +8,9 @@
 * pyg-L: L times `HeteroConv` of `GATConv` on the same graph, and the dot product.
 
 The graph is synthetic: 27,785 users and 37,000 items of one type, both of log-normal popularity, and 20 genres, of
-which an item has one or two. What counts as edges are interactions, once each way.
+which an item has one or two. What counts as edges are interactions, once each way. With --cross-domain the items are
+12,000 movies and 25,000 books, without genres, and users have a relation with each: ours holds them in one table, and
+torch_geometric has two types of items. The sides are then gat, gat-batch and pyg-1.
 
 gat, gat-batch and pyg-1 are the same function, and so are the two sides of a GenreGAT: they start from the same
 parameters, see the same batches, and must show the same losses. GenreGAT and pyg-L are not the same: it projects no
@@ -27,7 +29,7 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,7 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lightning.batches import CSR, PairBatch, Views
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import GAT, Embeddings, GenreGAT, Recommender
 from recsys_lightning.schema import EdgeType, Schema
 
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 USERS, ITEMS, GENRES = 27_785, 37_000, 20
 FORWARD = (("user", "rates", "item"), ("item", "has_genre", "genre"))
-EDGE_TYPES = tuple(edge for s, name, t in FORWARD for edge in ((s, name, t), (t, f"rev_{name}", s)))
+DOMAINS = {"movie": 12_000, "book": 25_000}
 SPEED, MEMORY = 4.0, 0.35
 
 
@@ -58,11 +60,22 @@ class Setting(NamedTuple):
     dim: int
     heads: int
     batch_size: int
+    cross_domain: bool = False
 
     def schema(self) -> Schema:
-        """Users, items and genres."""
-        nodes = {"user": USERS, "item": ITEMS, "genre": GENRES}
-        return Schema("benchmark", "none", "", "item", nodes, EDGE_TYPES, 1, 1, 1)
+        """Users, items and genres, or users and items of domains."""
+        nodes = {"user": USERS, "item": ITEMS}
+        if self.cross_domain:
+            edges = both_ways([("user", f"rates_{name}", "item") for name in DOMAINS])
+            return Schema("benchmark", "none", "", "item", nodes, edges, 1, 1, 1, domains=tuple(DOMAINS))
+        return Schema("benchmark", "none", "", "item", {**nodes, "genre": GENRES}, both_ways(FORWARD), 1, 1, 1)
+
+    def rival(self) -> tuple[dict[str, int], tuple[EdgeType, ...]]:
+        """Nodes and edge types of torch_geometric's graph: each domain has a type of items."""
+        schema = self.schema()
+        if not self.cross_domain:
+            return schema.num_nodes, schema.edge_types
+        return {"user": USERS, **DOMAINS}, both_ways([("user", f"rates_{name}", name) for name in DOMAINS])
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Users and items of the interactions, sorted; every user and item has one at least."""
@@ -81,7 +94,10 @@ class Setting(NamedTuple):
         """The interactions and the graph."""
         user, item = self.pairs()
         crow = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(user, minlength=USERS).cumsum(0)])
-        return Views(CSR(crow, item), ITEMS, build_graph=lambda: graph(user, item))
+        if not self.cross_domain:
+            return Views(CSR(crow, item), ITEMS, build_graph=lambda: graph(user, item))
+        domain = torch.arange(len(DOMAINS)).repeat_interleave(torch.tensor([*DOMAINS.values()]))
+        return Views(CSR(crow, item), ITEMS, build_graph=lambda: graph_of_domains(user, item), domain=domain)
 
     def batches(self, views: Views) -> Iterator[PairBatch]:
         """Positives in a random order and uniform negatives, the same ones for every caller."""
@@ -90,6 +106,11 @@ class Setting(NamedTuple):
         for rows in torch.randperm(len(user), generator=generator).split(self.batch_size):
             negative = torch.randint(ITEMS, (len(rows), 1), generator=generator)
             yield PairBatch(user[rows], item[rows], negative, item[rows], negative)
+
+
+def both_ways(forward: Iterable[EdgeType]) -> tuple[EdgeType, ...]:
+    """Edge types, each followed by its reverse."""
+    return tuple(edge for s, name, t in forward for edge in ((s, name, t), (t, f"rev_{name}", s)))
 
 
 def graph(user: Tensor, item: Tensor) -> HeteroData:
@@ -106,42 +127,62 @@ def graph(user: Tensor, item: Tensor) -> HeteroData:
     return found
 
 
+def graph_of_domains(user: Tensor, item: Tensor) -> HeteroData:
+    """The graph of interactions whose items are of a type for each domain, one after the other."""
+    from torch_geometric.data import HeteroData
+
+    found, first = HeteroData(), 0
+    for name, size in DOMAINS.items():
+        own = (item >= first) & (item < first + size)
+        edges = torch.stack([user[own], item[own] - first])
+        found["user", f"rates_{name}", name].edge_index = edges
+        found[name, f"rev_rates_{name}", "user"].edge_index = edges.flip(0)
+        first += size
+    return found
+
+
 class Plain(Recommender):
     """Layers of torch_geometric, one after the other. The last one has no use for relations into genres."""
 
-    def __init__(self, schema: Schema, dim: int, heads: int, layers: int) -> None:
+    def __init__(self, setting: Setting, layers: int) -> None:
         from torch_geometric.nn import GATConv, HeteroConv
 
-        super().__init__(schema)
-        self.nodes = nn.ParameterDict({kind: torch.empty(size, dim) for kind, size in schema.num_nodes.items()})
+        super().__init__(setting.schema())
+        dim, heads = setting.dim, setting.heads
+        sizes, self.edge_types = setting.rival()
+        self.nodes = nn.ParameterDict({kind: torch.empty(size, dim) for kind, size in sizes.items()})
         for table in self.nodes.values():
             nn.init.normal_(table, std=0.1)
         self.layers, self.bias = nn.ModuleList(), nn.ModuleList()
         for left in reversed(range(layers)):
-            heard = [edge for edge in schema.edge_types if left or edge[2] != "genre"]
+            heard = [edge for edge in self.edge_types if left or edge[2] != "genre"]
             options = {"add_self_loops": False, "bias": False}
             convolutions = {edge: GATConv((dim, dim), dim // heads, heads, **options) for edge in heard}
             self.layers.append(HeteroConv(convolutions, aggr="sum"))
             self.bias.append(nn.ParameterDict({edge[2]: torch.zeros(dim) for edge in heard}))
 
     @classmethod
-    def of(cls, model: GAT, schema: Schema, heads: int) -> Plain:
+    def of(cls, model: GAT, setting: Setting) -> Plain:
         """One layer with the parameters of ours."""
-        dim = model.bias["user"].shape[0]
-        made = cls(schema, dim, heads, 1)
-        made.nodes.load_state_dict(model.nodes.state_dict())
+        made = cls(setting, 1)
+        tables = dict(model.nodes.items())
+        if setting.cross_domain:
+            tables |= zip(DOMAINS, tables["item"].split([*DOMAINS.values()]), strict=True)
+        for kind, table in made.nodes.items():
+            table.data.copy_(tables[kind].data)
+        convolutions = cast(Mapping[EdgeType, nn.Module], made.layers[0].convs)
+        by_name = {edge_type[1]: edge_type for edge_type in made.edge_types}
         for key, edge_type in model.edge_types.items():
-            convolutions = cast(Mapping[EdgeType, nn.Module], made.layers[0].convs)
-            convolutions[edge_type].load_state_dict(model.attentions[key].state_dict())
+            convolutions[by_name[edge_type[1]]].load_state_dict(model.attentions[key].state_dict())
         return made
 
     def encode(self, views: Views) -> Embeddings:
         """All users and items."""
         x: Mapping[str, Tensor] = dict(self.nodes.items())
-        edges = {edge: views.graph[edge].edge_index for edge in EDGE_TYPES}
+        edges = {edge: views.graph[edge].edge_index for edge in self.edge_types}
         for layer, bias in zip(self.layers, self.bias, strict=True):
             x = {kind: out + cast(nn.ParameterDict, bias)[kind] for kind, out in layer(x, edges).items()}
-        return Embeddings(x["user"], x["item"])
+        return Embeddings(x["user"], x["item"] if "item" in x else torch.cat([x[name] for name in DOMAINS]))
 
 
 class Side(NamedTuple):
@@ -158,9 +199,9 @@ class Side(NamedTuple):
         if self.model == "genregat":
             return GenreGAT(schema, dim, heads, self.layers, dropout=0.0)
         if self.model == "pyg" and self.layers > 1:
-            return Plain(schema, dim, heads, self.layers)
+            return Plain(setting, self.layers)
         ours = GAT(schema, dim, heads)
-        return ours if self.model == "gat" else Plain.of(ours, schema, heads)
+        return ours if self.model == "gat" else Plain.of(ours, setting)
 
     @property
     def function(self) -> str:
@@ -254,11 +295,15 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=3, help="measured steps of each side (default %(default)s)")
-    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="their rivals come along")
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), help="their rivals come along (default: all)")
+    parser.add_argument("--cross-domain", action="store_true", help="movies and books instead of items with genres")
     options = parser.parse_args()
+    options.sides = options.sides or (["gat", "gat-batch"] if options.cross_domain else list(SIDES))
+    if options.cross_domain and {*options.sides} - {"gat", "gat-batch", "pyg-1"}:
+        parser.error("--cross-domain compares gat and gat-batch with pyg-1 only")
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="There exist node types")
-    setting = Setting(options.edges, options.dim, options.heads, options.batch_size)
+    setting = Setting(options.edges, options.dim, options.heads, options.batch_size, options.cross_domain)
     wanted = {*options.sides, *(SIDES[name].rival for name in options.sides)}
     names = [name for name in SIDES if name in wanted]
 
@@ -267,8 +312,9 @@ def main() -> None:
     for name in names:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             memory[name] = pool.submit(added_memory, SIDES[name], setting).result()
+    items = " + ".join(f"{size:,}" for kind, size in setting.rival()[0].items() if kind not in ("user", "genre"))
     print(
-        f"{USERS:,} users, {ITEMS:,} items, {setting.edges:,} directed edges, {setting.dim} wide, {setting.heads} heads"
+        f"{USERS:,} users, {items} items, {setting.edges:,} directed edges, {setting.dim} wide, {setting.heads} heads"
         f"; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
     print(f"{'side':<17} {'min ms':>8} {'median':>8} {'rival / it':>11} {'added MiB':>10} {'of rival':>9}  rival")

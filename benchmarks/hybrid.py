@@ -46,7 +46,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from recsys_lightning.batches import CSR, PairBatch
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
 from recsys_lightning.data.negatives import Uniform
-from recsys_lightning.losses import Contrastive, bpr
+from recsys_lightning.losses.ranking import Contrastive, bpr
 from recsys_lightning.metrics.ranking import mask, tie_priority, top_k
 from recsys_lightning.models.hybrid import HybridRecommender
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_lightning.batches import CSR, Views
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import LightGCN
 from recsys_lightning.schema import Schema
 

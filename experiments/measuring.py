@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -23,10 +24,11 @@ import recsys_lightning
 from recsys_lightning.callbacks.checkpoint import BestAndLast
 from recsys_lightning.callbacks.results import write_json
 from recsys_lightning.cli.trainer import RecsysCLI, make_cli
+from recsys_lightning.metrics.domains import DomainMetrics, metrics_of
 from recsys_lightning.metrics.evaluator import RankingMetrics
 from recsys_lightning.reports.ablation import AMONG_COLD, ITEMS, USER, Training
 from recsys_lightning.reports.gates import gate_table
-from recsys_lightning.schema import GIVEN, TEST, TRAIN, VAL
+from recsys_lightning.schema import DOMAIN, GIVEN, TEST, TRAIN, VAL
 
 ORDERS = 20
 """Of equal items, that figures of models which tell nothing of cold items are averaged over."""
@@ -39,7 +41,8 @@ TIMED = "--trainer.callbacks+={class_path: lightning.pytorch.callbacks.Timer, in
 class Run(NamedTuple):
     """What a run leaves.
 
-    `values` has a row for each tested user: raw id, number of train items, metrics. `gates` is what the model's gates
+    `values` has a row for each tested user, in each domain: raw id, domain where there are several, number of train
+    items, metrics. `gates` is what the model's gates
     say, None of a model without gates. `training` and `checkpoint` are None of what trains nothing.
     """
 
@@ -153,7 +156,7 @@ def _fit(words: Sequence[str]) -> tuple[Training, Path]:
 
 
 def _values(tested: RecsysCLI, cold: bool) -> pd.DataFrame:
-    """A row for each tested user: raw id, number of train items, metrics."""
+    """A row for each tested user, in each domain."""
     prepared, per_user = tested.datamodule.prepared, tested.model.per_user
     metrics = dict(per_user.values)
     if cold:
@@ -161,6 +164,7 @@ def _values(tested: RecsysCLI, cold: bool) -> pd.DataFrame:
     users = per_user.user.cpu()
     facts = {
         USER: prepared.users["user_id"].iloc[users.numpy()].to_numpy(),
+        **({} if per_user.domain is None else {DOMAIN: np.array(prepared.domains)[per_user.domain.cpu().numpy()]}),
         ITEMS: prepared.csr(TRAIN).degree[users].numpy(),
     }
     return pd.DataFrame({**facts, **{name: value.cpu().numpy() for name, value in metrics.items()}})
@@ -188,13 +192,13 @@ def among_cold(tested: RecsysCLI) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _rank_cold(tested: RecsysCLI, seed: int) -> RankingMetrics:
+def _rank_cold(tested: RecsysCLI, seed: int) -> RankingMetrics | DomainMetrics:
     task, views = tested.model, tested.model.views
     model = task.recommender.to(views.device).eval()
     visible = _visible(tested)
     rows = tested.datamodule.prepared.known(*(split for split in (VAL, TEST) if split not in visible)).col
     other = (rows.bincount(minlength=views.num_items) == 0).to(views.device)
-    metrics = RankingMetrics(task.k, views.num_items, views.popularity, views.num_users, seed=seed).to(views.device)
+    metrics = metrics_of(task.k, views, task.domains, seed=seed)
     state = model.encode(views)
     for batch in tested.datamodule.ranking_loader(TEST):
         scores = model.score_all(model.users(state, batch.user), state)

@@ -286,11 +286,13 @@ class Views:
         def graph() -> HeteroData:
             whole = self.graph
             chosen = {}
+            rates = [kind for kind in whole.edge_types if kind[0] == "user"]  # of each domain, in their order
+            code = None if len(rates) == 1 or self.domain is None else self.domain[self.train.col]
             for source, name, target in whole.edge_types:
                 forward = (target, name.removeprefix("rev_"), source) if name.startswith("rev_") else None
                 edge_type = forward or (source, name, target)
-                if edge_type[:2] == ("user", "rates"):
-                    chosen[source, name, target] = kept
+                if edge_type in rates:
+                    chosen[source, name, target] = kept if code is None else kept[code == rates.index(edge_type)]
                 elif edge_type in dropped:
                     chosen[source, name, target] = _kept(whole[edge_type].num_edges, dropped[edge_type])
             return whole.edge_subgraph(chosen)

@@ -130,6 +130,28 @@ def test_the_graph_loses_the_same_rows_and_attributes_in_both_directions() -> No
     assert thinner.graph["movie"].num_nodes == 3
 
 
+def test_rows_of_domains_leave_the_graph_of_their_own_domain() -> None:
+    from torch_geometric.data import HeteroData
+
+    matrix, domain = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1]]), torch.tensor([1, 0, 1, 0])
+
+    def build() -> HeteroData:
+        graph = HeteroData()
+        graph["user"].num_nodes, graph["item"].num_nodes = 2, 4
+        for code, name in enumerate(("film", "book")):
+            edges = (matrix * (domain == code)).nonzero().T
+            graph["user", f"rates_{name}", "item"].edge_index = edges
+            graph["item", f"rev_rates_{name}", "user"].edge_index = edges.flip(0)
+        return graph
+
+    thinner = Views(csr(matrix), 4, build, domain=domain).without(torch.tensor([0, 3, 5]))
+    assert thinner.train.col.tolist() == [1, 2, 2]
+    left = {"film": [[0], [1]], "book": [[0, 1], [2, 2]]}
+    for name, edges in left.items():
+        assert thinner.graph["user", f"rates_{name}", "item"].edge_index.tolist() == edges
+        assert thinner.graph["item", f"rev_rates_{name}", "user"].edge_index.tolist() == edges[::-1]
+
+
 def test_histories_without_rows_are_refused() -> None:
     history = History(*(torch.zeros(2, 3) for _ in range(5)), by_place=torch.tensor(False))
     views = Views(csr(torch.eye(2)), 2, build_history=lambda: history).without(torch.tensor([0]))

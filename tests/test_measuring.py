@@ -20,6 +20,7 @@ from torch import Tensor
 from recsys_lightning.batches import CSR, Text, Views
 from recsys_lightning.cli.trainer import RecsysCLI
 from recsys_lightning.models import ClosedForm
+from recsys_lightning.reports.ablation import compare
 from recsys_lightning.reports.gates import gate_table
 from tests.conftest import REPOSITORY
 
@@ -214,3 +215,24 @@ def test_gates_stand_beside_reviews_and_degrees(measuring: ModuleType) -> None:
     pd.testing.assert_frame_equal(measuring.gates(tested), pd.concat(expected, ignore_index=True))
     tested.model.recommender = torch.nn.Identity()
     assert measuring.gates(tested) is None
+
+
+def test_values_of_several_domains_say_in_which_they_are(
+    measuring: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy(measuring, monkeypatch)
+    words = (
+        "--data=SyntheticDomains",
+        "--data.users=80",
+        "--data.items={movie: 40, book: 30}",
+        "--data.rows=9",
+        "--model=Ranking",
+    )
+    variant = measuring.Variant("Popularity", (*words, "--model.recommender=Popularity"), trained=False)
+    values = measuring.measure(variant, 0, [], tmp_path / "run", False, {}).values
+    metrics = json.loads(next(tmp_path.rglob("metrics.json")).read_text())
+    assert list(values.columns[:3]) == ["user_id", "domain", "items"]
+    for name, own in values.groupby("domain"):
+        assert own["ndcg_10"].mean() == pytest.approx(metrics[f"test/ndcg_10_{name}"], abs=1e-12)
+    (line,) = compare("x", ("x", [values]), {}, {}, "ndcg_10")[:1]
+    assert line.mean == pytest.approx(metrics["test/ndcg_10"], abs=1e-12)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recsys_lightning.batches import PairBatch
-from recsys_lightning.losses import Contrastive, bpr
+from recsys_lightning.losses.ranking import Contrastive, bpr
 from recsys_lightning.metrics.ranking import mask, tie_priority, top_k
 from recsys_lightning.models.hybrid import HybridRecommender
 from tests.conftest import REPOSITORY

@@ -87,6 +87,41 @@ class MemorySource(Source):
         return Raw(interactions, table, pd.DataFrame(index=interactions.user_ids.to_pylist()))
 
 
+class DomainSource(MemorySource):
+    """Movies and books, of unequal numbers: a third of the users has both, a third each one of them."""
+
+    name = "two-domains"
+    folder = "two-domains"
+    item_type = "item"
+
+    def __init__(self, num_users: int = 60, num_items: int = 40, num_blocks: int = 3, seed: int = 0) -> None:
+        super().__init__(num_users, num_items, num_blocks, seed)
+
+    def read(self) -> Raw:
+        num_users, num_items, num_blocks, seed = self.sizes
+        sizes = {"movie": num_items, "book": num_items - 10}
+        users, items, titles = [], [], []
+        for code, (domain, size) in enumerate(sizes.items()):
+            pairs = blocks(num_users, size, num_blocks, seed + code)[1].train
+            chosen = pairs.row % 3 != 2 - code
+            users.append(pairs.row[chosen].numpy())
+            items.append(pairs.col[chosen].numpy() + code * num_items)
+            titles += [f"{domain} {item}" for item in range(size)]
+        order = np.random.default_rng(seed).permutation(sum(map(len, users)))
+        ids = [title.replace(" ", "") for title in titles]
+        interactions = Interactions(
+            user=np.concatenate(users).astype(np.int32)[order],
+            item=np.concatenate(items).astype(np.int32)[order],
+            user_ids=pa.array([f"u{user}" for user in range(num_users)]),
+            item_ids=pa.array(ids),
+            timestamp=np.arange(len(order), dtype=np.int64) * 3600,
+            domain=np.repeat(np.arange(2, dtype=np.int8), list(sizes.values())),
+            domains=tuple(sizes),
+        )
+        table = pd.DataFrame({"title": titles}, index=ids)
+        return Raw(interactions, table, pd.DataFrame(index=interactions.user_ids.to_pylist()))
+
+
 def write_csv(path: Path, **sizes: int) -> None:
     """The rows of a `MemorySource` as a CSV file of user_id, item_id, timestamp."""
     rows = MemorySource(**sizes).read().interactions

@@ -20,7 +20,8 @@ from recsys_lightning.tasks.evaluation import TopItems
 class WriteRecommendations(Callback):
     """Writes `recommendations.parquet` (or `.csv`) into the run's folder.
 
-    Columns: user_id, rank (1 is best), item_id, score, title. A user with fewer unseen items has fewer rows.
+    Columns: user_id, rank (1 is best), item_id, score, title. A user with fewer unseen items has fewer rows. Where the
+    data have several domains, a user has a list in each, and the column `domain` behind user_id says in which.
 
     Args:
         format: of the file.
@@ -76,17 +77,22 @@ class WriteRecommendations(Callback):
 
 
 def recommendation_table(batches: Sequence[TopItems], data: InteractionsDataModule) -> pd.DataFrame:
-    """One row for each recommendation, by user and rank, with raw ids and titles."""
+    """One row for each recommendation, by user, domain and rank, with raw ids and titles."""
     tables = data.prepared
     user = np.concatenate([batch.user.numpy() for batch in batches])
-    by_user = np.argsort(user, kind="stable")
-    item = np.concatenate([batch.item.numpy() for batch in batches])[by_user]
-    score = np.concatenate([batch.score.numpy() for batch in batches])[by_user]
+    item = np.concatenate([batch.item.numpy() for batch in batches])
+    score = np.concatenate([batch.score.numpy() for batch in batches])
+    order = np.argsort(user, kind="stable")
+    if tables.domain is not None:
+        order = np.lexsort((tables.domain[item[:, 0]], user))
+    user, item, score = user[order], item[order], score[order]
     row, rank = (item >= 0).nonzero()
     chosen = item[row, rank]
+    names = {} if tables.domain is None else {"domain": np.array(tables.domains)[tables.domain[chosen]]}
     return pd.DataFrame(
         {
-            "user_id": tables.interactions.user_ids.to_pandas().iloc[user[by_user][row]].to_numpy(),
+            "user_id": tables.interactions.user_ids.to_pandas().iloc[user[row]].to_numpy(),
+            **names,
             "rank": rank + 1,
             "item_id": tables.interactions.item_ids.to_pandas().iloc[chosen].to_numpy(),
             "score": score[row, rank],

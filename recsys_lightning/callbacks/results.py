@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -23,6 +24,8 @@ from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.data.audit import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
+from recsys_lightning.metrics.domains import rows_in_domains
+from recsys_lightning.reports.domains import Group, groups_of
 from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.facts import facts_of
@@ -36,8 +39,9 @@ class WriteResults(Callback):
 
     `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `facts.json` holds what else
     `recsys report` needs: floors, steps of the data, versions. `per_user.parquet` holds a row for each user, by raw
-    id, with the values whose means the metrics are. `report.md` is for people; it is written last, as it has what other
-    callbacks wrote at the end of the test, such as diagnostics.json.
+    id, with the values whose means the metrics are; where there are several domains, for each user in each `domain`.
+    `report.md` is for people; it is written last, as it has what other callbacks wrote at the end of the test, such as
+    diagnostics.json.
     """
 
     def __init__(self) -> None:
@@ -63,13 +67,13 @@ class WriteResults(Callback):
         ):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        schema, model = data.schema, type(pl_module.recommender).__name__
-        seconds = round(time.perf_counter() - self._start, 3)
+        schema, seconds = data.schema, round(time.perf_counter() - self._start, 3)
         facts = {
-            "model": model,
+            "model": type(pl_module.recommender).__name__,
             "data": schema.name,
             "split": schema.split,
             "fingerprint": schema.fingerprint,
+            **({"domains": list(schema.domains)} if schema.domains else {}),
             **({"graph": schema.graph} if pl_module.reads_graph else {}),
             **({"text": schema.text} if pl_module.reads_text else {}),
             **({"features": schema.features} if pl_module.reads_features else {}),
@@ -79,26 +83,9 @@ class WriteResults(Callback):
             "test_views": data.test_views,
             "checkpoint": str(trainer.ckpt_path or ""),
         }
-        report = RankingReport(
-            model=model,
-            data=schema.name,
-            split=schema.split,
-            fingerprint=schema.fingerprint,
-            k=pl_module.k,
-            steps=data.prepared.steps,
-            results=pl_module.results,
-            floors=cached_floors(data, pl_module.k),
-            seconds=seconds,
-            looked_at_test=pl_module.looked_at_test,
-            visible=data.test_views,
-            held_out=len(data.prepared.csr(TEST).degree.nonzero()),
-            future=future(data.prepared.interactions),
-        )
+        report = _report(pl_module, data, seconds)
         print(report.table())
-        assert pl_module.per_user is not None
-        values = {name: value.cpu().numpy() for name, value in pl_module.per_user.values.items()}
-        users = data.prepared.interactions.user_ids.to_pandas().iloc[pl_module.per_user.user.cpu().numpy()]
-        pd.DataFrame({"user_id": users.to_numpy(), **values}).to_parquet(folder / "per_user.parquet", index=False)
+        _per_user_table(pl_module, data).to_parquet(folder / "per_user.parquet", index=False)
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
         write_json(folder / "facts.json", {**facts_of(report), **_circumstances(pl_module)})
         write_json(folder / "metrics.json", {**figures, **facts})
@@ -114,6 +101,56 @@ class WriteResults(Callback):
             write_pages(self._folder, html=False)
         except InputError as error:  # the figures are safe: what lies beside them must not fail the test
             warnings.warn(f"There is no report.md: {error}", stacklevel=2)
+
+
+def _report(task: RankingTask, data: InteractionsDataModule, seconds: float) -> RankingReport:
+    schema = data.schema
+    return RankingReport(
+        model=type(task.recommender).__name__,
+        data=schema.name,
+        split=schema.split,
+        fingerprint=schema.fingerprint,
+        k=task.k,
+        steps=data.prepared.steps,
+        results=task.results,
+        floors=cached_floors(data, task.k),
+        seconds=seconds,
+        looked_at_test=task.looked_at_test,
+        visible=data.test_views,
+        held_out=_held_out(data),
+        future=future(data.prepared.interactions),
+        domains=schema.domains,
+        groups=_groups(task, data),
+    )
+
+
+def _held_out(data: InteractionsDataModule) -> int:
+    """Users with held-out rows, each counted in each domain."""
+    relevant, domain = data.prepared.csr(TEST), data.prepared.domain
+    if domain is None:
+        return len(relevant.degree.nonzero())
+    place = relevant.row.numpy() * len(data.prepared.domains) + domain[relevant.col.numpy()]
+    return len(np.unique(place))
+
+
+def _groups(task: RankingTask, data: InteractionsDataModule) -> list[Group]:
+    """Users by where the rows lie that they were scored by; none where there is one domain."""
+    if not data.schema.domains:
+        return []
+    assert task.per_user is not None and task.per_user.domain is not None
+    rows = rows_in_domains(data.views, len(data.schema.domains))
+    tensors = (task.per_user.values[f"ndcg_{task.k[0]}"], task.per_user.user, task.per_user.domain, rows)
+    values, user, domain, rows_of = (tensor.cpu().numpy() for tensor in tensors)
+    return groups_of(values, user, domain, rows_of, data.schema.domains)
+
+
+def _per_user_table(task: RankingTask, data: InteractionsDataModule) -> pd.DataFrame:
+    """A row for each tested user, in each domain."""
+    assert task.per_user is not None
+    user, values, domain = task.per_user
+    users = data.prepared.interactions.user_ids.to_pandas().iloc[user.cpu().numpy()].to_numpy()
+    names = {} if domain is None else {"domain": np.array(data.schema.domains)[domain.cpu().numpy()]}
+    return pd.DataFrame({"user_id": users, **names, **{name: value.cpu().numpy() for name, value in values.items()}})
 
 
 def _circumstances(task: RankingTask) -> dict[str, Any]:

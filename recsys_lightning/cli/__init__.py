@@ -23,6 +23,7 @@ recsys: train, evaluate and compare recommender systems
   recsys recommend --config FILE --ckpt_path FILE --user ID  the best items for one user
   recsys explain  --config FILE --ckpt_path FILE --user ID   why: what the scores are made of
   recsys floors   --config FILE [--only NAME,...]            tune and test popularity, item-kNN, EASE, GF-CF
+  recsys chain    FILE                                       experiments that feed one another, set side by side
   recsys report   RUN                                        all that a run measured, as report.md and report.html
   recsys tune     --config FILE --sweep FILE --trials N      search for options on val; every trial is a run
   recsys export   --config FILE --ckpt_path FILE --to FOLDER vectors, towers and names, ready to be served
@@ -44,6 +45,7 @@ VERBS = {
     "recommend": "recsys_lightning.cli.recommend",
     "explain": "recsys_lightning.cli.explain",
     "floors": "recsys_lightning.cli.floors",
+    "chain": "recsys_lightning.cli.chain",
     "report": "recsys_lightning.cli.report",
     "tune": "recsys_lightning.cli.tune",
     "export": "recsys_lightning.cli.export",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError, ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
 from recsys_lightning.batches import CSR
 from recsys_lightning.callbacks.checkpoint import read_checkpoint, usable_checkpoint
+from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.cli.trainer import make_cli
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
@@ -24,7 +25,7 @@ class Asked(NamedTuple):
     data: InteractionsDataModule
 
 
-def read_options(parser: ArgumentParser, words: list[str], verb: str) -> tuple[Namespace, list[str]]:
+def read_options(parser: OwnOptions, words: list[str], verb: str) -> tuple[Namespace, list[str]]:
     """Options of the verb itself, and all others: those of a configuration.
 
     Raises:
@@ -33,10 +34,7 @@ def read_options(parser: ArgumentParser, words: list[str], verb: str) -> tuple[N
     parser.add_argument("--user")
     parser.add_argument("--ckpt_path")
     parser.add_argument("--json", action="store_true")
-    try:
-        own, rest = parser.parse_known_args(words)
-    except ArgumentError as error:
-        raise InputError(f"{error.argument_name} is given without a value, or with one too many.") from error
+    own, rest = parser.read(words)
     if own.user is None:
         raise InputError(f"Say for whom: recsys {verb} --user ID, an id as the raw data write it.")
     if not rest:

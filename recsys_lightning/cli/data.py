@@ -59,6 +59,8 @@ def _describe(rest: list[str]) -> None:
 
 def _download(rest: list[str]) -> None:
     source = open_source(_name(rest, "download"), data_root())
+    if not source.files():
+        raise InputError(f"{source.name} has no files: it is made by this program.")
     folder = data_root() / source.folder
     download(source.card, folder)
     print(folder)

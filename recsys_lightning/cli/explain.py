@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ recsys explain: why a model recommends what it recommends
   --ckpt_path FILE   the checkpoint of that run; closed-form models need none
   --user ID          for whom; an id as the raw data write it
   --item ID          of what; the user's ten best items without
+  --domain NAME      of which domain these are, where the data have several
   --explainer NAME   what to find the reasons with:
                        exact                 the parts that the score is the sum of, where the model has such parts
                        contrast              those parts, less what the items ranked 11 to 20 get
@@ -54,9 +55,7 @@ def run(words: list[str]) -> None:
     from recsys_lightning.cli.advice import ask, read_options
     from recsys_lightning.explain.advisor import EXPLAINERS
 
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--item", "--explainer", "--page"):
-        parser.add_argument(option)
+    parser = OwnOptions("--item", "--domain", "--explainer", "--page")
     parser.add_argument("--fidelity", action="store_true")
     own, rest = read_options(parser, words[1:], "explain")
     if own.explainer is not None and own.explainer not in EXPLAINERS:
@@ -67,7 +66,8 @@ def run(words: list[str]) -> None:
 
         check_page(page)
     advisor, data = ask(rest, own.ckpt_path, "explain")
-    items = [own.item] if own.item is not None else [line.item for line in advisor.recommend(own.user)]
+    best = advisor.recommend(own.user, domain=own.domain) if own.item is None else []
+    items = [line.item for line in best] if own.item is None else [own.item]
     explanations = advisor.explain(own.user, items, own.explainer, own.fidelity)
     if own.json:
         print(

@@ -21,13 +21,20 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 # what is imported here is known on the command line by its short name
+from recsys_lightning.callbacks.attention_diagnostics import AttentionDiagnostics  # noqa: F401
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, BestAndLast, usable_checkpoint
 from recsys_lightning.callbacks.config import SaveConfig
+from recsys_lightning.callbacks.cosine_diagnostics import CosineDiagnostics  # noqa: F401
 from recsys_lightning.callbacks.diagnostics import Diagnostics  # noqa: F401
+from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks  # noqa: F401
+from recsys_lightning.callbacks.domain_diversity import DomainDiversity  # noqa: F401
 from recsys_lightning.callbacks.finite import StopOnNonFinite
+from recsys_lightning.callbacks.overfitting import Overfitting  # noqa: F401
 from recsys_lightning.callbacks.recommendations import WriteRecommendations
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.callbacks.run_folder import run_folder
+from recsys_lightning.callbacks.swap_test import SwapTest  # noqa: F401
+from recsys_lightning.callbacks.vectors import WriteVectors
 from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
@@ -154,8 +161,8 @@ class RecsysCLI(LightningCLI):
         self._print_path("metrics.json")
 
     def after_predict(self) -> None:
-        """Print the path of the recommendations, as the last line."""
-        for file in WriteRecommendations.FILES:
+        """Print the paths of what was written, one a line, that of the recommendations last."""
+        for file in (WriteVectors.FILE, *WriteRecommendations.FILES):
             self._print_path(file)
 
     def _print_path(self, file: str) -> None:
@@ -193,7 +200,10 @@ def make_cli(arguments: list[str], run: bool, kind: type[RecsysCLI] = RecsysCLI,
         options: of it.
     """
     import recsys_lightning.datamodules.datasets
+    import recsys_lightning.datamodules.embeddings
     import recsys_lightning.models
+    import recsys_lightning.tasks.conditioning
+    import recsys_lightning.tasks.diffusion
     import recsys_lightning.tasks.ranking  # noqa: F401
 
     _quiet()

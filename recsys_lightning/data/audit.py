@@ -52,20 +52,32 @@ class Future(NamedTuple):
     items: float
 
 
-def future(interactions: Interactions) -> Future | None:
-    """Both figures; None without timestamps or test rows."""
-    time, part = interactions.timestamp, interactions.split
+def history(interactions: Interactions) -> float | None:
+    """Share of the test rows that are older than a train or given row of the same user, in whatever domain.
+
+    None without test rows, or where neither a clock nor an order tells.
+    """
+    time, part = interactions.time, interactions.split
     if time is None or part is None or not (part == SPLITS.index(TEST)).any():
         return None
     train, test, given = (part == SPLITS.index(name) for name in (TRAIN, TEST, GIVEN))
     seen, newest = train | given, np.full(interactions.num_users, np.iinfo(np.int64).min)
     np.maximum.at(newest, interactions.user[seen], time[seen])
+    return float((time[test] < newest[interactions.user[test]]).mean())
+
+
+def future(interactions: Interactions) -> Future | None:
+    """Both figures; None without timestamps or test rows."""
+    time, part, older = interactions.timestamp, interactions.split, history(interactions)
+    if time is None or part is None or older is None:
+        return None
+    test = part == SPLITS.index(TEST)
     first = np.full(interactions.num_items, np.iinfo(np.int64).max)
     np.minimum.at(first, interactions.item, time)
     existing = np.searchsorted(np.sort(first), time[test], side="right")
     return Future(
         tests=int(test.sum()),
-        history=float((time[test] < newest[interactions.user[test]]).mean()),
+        history=older,
         items=float(1 - existing.mean() / interactions.num_items),
     )
 
@@ -104,12 +116,11 @@ def report(prepared: Prepared) -> str:
         *(f"| {s.name} | {s.rows:,} | {s.users:,} | {s.items:,} | {s.note} |" for s in prepared.steps),
         "",
     ]
-    if (figures := future(rows)) is not None:
-        lines += [
-            f"Test rows older than some train row of the same user: {figures.history:.1%}. "
-            f"Items that first appear after a test row, on average: {figures.items:.1%}.",
-            "",
-        ]
+    if (older := history(rows)) is not None:
+        lines.append(f"Test rows older than some train row of the same user: {older:.1%}.")
+        if (figures := future(rows)) is not None:
+            lines[-1] += f" Items that first appear after a test row, on average: {figures.items:.1%}."
+        lines.append("")
     lines += [f"* {finding.kind}: {finding.message}{_listed(finding.examples)}" for finding in findings]
     return "\n".join(lines if findings else [*lines, "No findings."])
 
@@ -136,11 +147,13 @@ def _pairs(rows: Interactions, part: NDArray[np.int8], items: pd.DataFrame, user
 
 
 def _future(rows: Interactions) -> list[Finding]:
-    figures = future(rows)
-    if figures is None or not figures.history:
+    older = history(rows)
+    if not older:
         return []
-    message = f"{figures.history:.1%} of the test rows are older than a train row of the same user"
-    return [Finding("future_history", round(figures.history * figures.tests), message)]
+    assert rows.split is not None
+    tests = int((rows.split == SPLITS.index(TEST)).sum())
+    message = f"{older:.1%} of the test rows are older than a train row of the same user"
+    return [Finding("future_history", round(older * tests), message)]
 
 
 def _cold(codes: NDArray[np.int32], part: NDArray[np.int8], ids: pd.Series, what: str) -> list[Finding]:

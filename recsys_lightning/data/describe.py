@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_lightning.data.interactions import Interactions
+from recsys_lightning.data.overlap import overlap
 from recsys_lightning.data.sources import DATA_SETS, open_source
 from recsys_lightning.data.sources.base import Raw, Source
 from recsys_lightning.schema import SPLITS
@@ -107,18 +108,14 @@ def _time(found: Interactions) -> list[str]:
 
 
 def _domains(found: Interactions) -> list[str]:
-    assert found.domain is not None
-    lines, of_row = [], found.domain[found.item]
-    members = []
-    for code, name in enumerate(found.domains):
-        rows = of_row == code
-        members.append(np.unique(found.user[rows]))
-        items = int((found.domain[np.unique(found.item)] == code).sum())
-        lines += _row(
-            f"domain {name}", f"{int(rows.sum()):,} interactions, {len(members[-1]):,} users, {items:,} items"
-        )
-    shared = np.bincount(np.concatenate(members))
-    return lines + _row("shared users", f"{int((shared > 1).sum()):,} have interactions in more than one domain")
+    own, lines = overlap(found), []
+    for name, *sizes, density in zip(found.domains, own.rows, own.users, own.items, own.density, strict=True):
+        rows, users, items = sizes
+        told = f"{rows:,} interactions, {users:,} users, {items:,} items, density {density:.4%}"
+        lines += _row(f"domain {name}", told)
+    share = own.shared / own.everybody
+    lines += _row("shared users", f"{own.shared:,} have interactions in more than one domain ({share:.1%} of all)")
+    return lines + _row("users by domain", ", ".join(f"{users:,} in {name}" for name, users in own.in_words()))
 
 
 def _ratings(found: Interactions) -> list[str]:
@@ -172,7 +169,7 @@ def attributes(title: str, table: pd.DataFrame, of: Source | Prepared) -> list[s
 
 def _row(label: str, text: str) -> list[str]:
     lines = textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"{label if place == 0 else '':<{_LABEL}}{line}" for place, line in enumerate(lines)]
+    return [f"{label if place == 0 else '':<{_LABEL - 1}} {line}" for place, line in enumerate(lines)]
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -12,6 +12,7 @@ from recsys_lightning.data.graph import TypedGraph
 from recsys_lightning.data.item_features.categories import Coded
 from recsys_lightning.data.item_features.fit import ItemFeatures
 from recsys_lightning.data.item_features.titles import title_of
+from recsys_lightning.data.overlap import section
 from recsys_lightning.data.prepared import Prepared
 from recsys_lightning.data.text.item_text import ItemText
 from recsys_lightning.schema import ITEM_ID, TITLE, TRAIN
@@ -32,6 +33,7 @@ def describe_prepared(
         text: vectors of what is written about the items, where there are any.
         features: of the items, where there are any.
     """
+    domains = section(prepared)
     lines = [
         f"# {prepared.name}: {prepared.split}",
         "",
@@ -43,6 +45,7 @@ def describe_prepared(
         "|---|---:|---:|---:|---|",
         *(f"| {s.name} | {s.rows:,} | {s.users:,} | {s.items:,} | {s.note} |" for s in prepared.steps),
         "",
+        *([*domains, ""] if domains else []),
         *(f"    {line}" for line in attributes("items", prepared.items.drop(columns=ITEM_ID), prepared)),
         "",
         *_nodes(prepared, graph),

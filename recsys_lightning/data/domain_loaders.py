@@ -30,6 +30,7 @@ class DomainPairLoader:
     def __init__(self, parts: Sequence[PairLoader], members: Sequence[Tensor], seed: int) -> None:
         self.parts, self.members, self.seed = list(parts), list(members), seed
         self.epoch = 0
+        self._done = [0] * len(self.parts)
 
     @property
     def sampler(self) -> DomainPairLoader:
@@ -38,6 +39,8 @@ class DomainPairLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the coming pass."""
+        if epoch != self.epoch:
+            self._done = [0] * len(self.parts)
         self.epoch = epoch
         for part in self.parts:
             part.set_epoch(epoch)
@@ -50,20 +53,23 @@ class DomainPairLoader:
         """A pass over this rank's pairs, or what is left of it after `load_state_dict`."""
         epoch = self.epoch
         passes = [iter(part) for part in self.parts]
-        done = [part.handed_out(epoch) for part in self.parts]
+        done = self._done = [part.handed_out(epoch) for part in self.parts]
         for code in self._order(epoch)[sum(done) :]:
             batch, items = next(passes[code]), self.members[code]
+            done[code] += 1
             yield batch._replace(item=items[batch.item], negative=items[batch.negative])
+        for left in passes:  # a domain that was through before a resume has not heard yet that it is over
+            next(left, None)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch, and how many of its batches of each domain were handed out."""
-        return {"epoch": self.epoch, "parts": [part.state_dict() for part in self.parts]}
+        return {"epoch": self.epoch, "batches": list(self._done)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass go on behind the batches of the state, if it is a pass of the same epoch."""
-        self.epoch = state["epoch"]
-        for part, own in zip(self.parts, state["parts"], strict=True):
-            part.load_state_dict(own)
+        self.epoch, self._done = state["epoch"], list(state["batches"])
+        for part, batches in zip(self.parts, self._done, strict=True):
+            part.load_state_dict({"epoch": self.epoch, "batches": batches})
 
     def _order(self, epoch: int) -> list[int]:
         """The domain of each step."""
@@ -93,7 +99,7 @@ class DomainRankingLoader:
 
 
 def within(rows: CSR, items: Tensor) -> CSR:
-    """The entries that are among items (n,), ascending, by their place among them."""
+    """The entries that are among items (n,), one or more and ascending, by their place among them."""
     place = torch.searchsorted(items, rows.col).clamp_max(len(items) - 1)
     inside = items[place] == rows.col
     before = torch.cat([rows.crow.new_zeros(1), inside.cumsum(0)])

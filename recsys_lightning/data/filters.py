@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.rows import Rows, count, distinct, gather, noise
 from recsys_lightning.errors import InputError
+from recsys_lightning.schema import SPLITS, TRAIN
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,32 @@ def drop_low_ratings(rows: Rows, least: float) -> None:
             "Name their column in columns.rating where the file has one, or leave min_rating out."
         )
     rows.keep(rows.columns["rating"] >= least)
+
+
+def positive_rows(rows: Rows, recipe: Recipe) -> NDArray[np.bool_]:
+    """(N,) rows that are positives.
+
+    Raises:
+        InputError: the recipe tells them by their ratings, and the data have none.
+    """
+    if recipe.positive is None:
+        return np.ones(len(rows.user), np.bool_)
+    rating = rows.columns.get("rating")
+    if rating is None:
+        raise InputError(
+            f"data.recipe.positive is {recipe.positive:g}, and these data have no ratings: every row is a positive. "
+            "Leave it out."
+        )
+    found: NDArray[np.bool_] = rating >= recipe.positive
+    return found
+
+
+def trained_users(rows: Rows, recipe: Recipe) -> NDArray[np.bool_]:
+    """(N,) rows of users who have train positives, or who are held out as a whole."""
+    train = rows.columns["split"] == SPLITS.index(TRAIN)
+    known = count(rows.user[train & positive_rows(rows, recipe)], len(rows.user_ids)) > 0
+    mask = gather(known, rows.user)
+    return mask if recipe.split != "user_cold" else mask | ~train
 
 
 def limit_items(rows: Rows, most: int, seed: int) -> None:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 class TypedGraph:
     """The graph of users, items and attribute values, but for the rows: `build` adds those that are visible.
 
-    Edge types: `("user", "rates", item_type)`; `(item_type, "has_<kind>", kind)` for each kind of attribute; the
-    reverse of each, named `rev_<relation>`; and `(kind, "is_a", kind)` from value to parent, which has no reverse.
+    Edge types: `("user", "rates", item_type)`, or where there are several domains `("user", "rates_<domain>",
+    item_type)` for each; `(item_type, "has_<kind>", kind)` for each kind of attribute; the reverse of each, named
+    `rev_<relation>`; and `(kind, "is_a", kind)` from value to parent, which has no reverse. The items of all domains
+    are nodes of one type.
 
     Attributes:
         num_users: U.
@@ -39,6 +41,8 @@ class TypedGraph:
         features: (I, F) float32 rows of items, or None.
         context: (I, C) int64 codes of buckets, 0 for what is unknown, or None.
         context_sizes: name of each of the C columns, with the number of its buckets, that of the unknown included.
+        domains: names of the domains of items; empty where there is one.
+        domain: (I,) codes into `domains`, or None where there is one.
     """
 
     num_users: int
@@ -50,11 +54,14 @@ class TypedGraph:
     features: NDArray[np.float32] | None = None
     context: NDArray[np.int64] | None = None
     context_sizes: dict[str, int] = field(default_factory=dict)
+    domains: tuple[str, ...] = ()
+    domain: NDArray[np.int8] | None = None
 
     @property
-    def rates(self) -> EdgeType:
-        """The type of the edges that rows make."""
-        return ("user", "rates", self.item_type)
+    def rates(self) -> tuple[EdgeType, ...]:
+        """The types of the edges that rows make, one for each domain in their order."""
+        names = [f"rates_{name}" for name in self.domains] or ["rates"]
+        return tuple(("user", name, self.item_type) for name in names)
 
     @property
     def num_nodes(self) -> dict[str, int]:
@@ -70,7 +77,7 @@ class TypedGraph:
     @property
     def edge_types(self) -> tuple[EdgeType, ...]:
         """Forward ones, then their reverses, then hierarchies."""
-        forward = [self.rates, *((self.item_type, f"has_{kind}", kind) for kind in self.attributes)]
+        forward = [*self.rates, *((self.item_type, f"has_{kind}", kind) for kind in self.attributes)]
         backward = [(target, f"rev_{relation}", source) for source, relation, target in forward]
         return (*forward, *backward, *((kind, "is_a", kind) for kind in self.parents))
 
@@ -113,7 +120,10 @@ class TypedGraph:
             graph[self.item_type].x = torch.from_numpy(self.features)
         if self.context is not None:
             graph[self.item_type].context = torch.from_numpy(self.context)
-        edges: dict[EdgeType, NDArray[Any]] = {self.rates: np.stack([rows.user, rows.item])}
+        of_domain = [slice(None)] if self.domain is None else self._rows_of_domains(rows)
+        edges: dict[EdgeType, NDArray[Any]] = {}
+        for edge_type, chosen in zip(self.rates, of_domain, strict=True):
+            edges[edge_type] = np.stack([rows.user[chosen], rows.item[chosen]])
         for kind, attribute in self.attributes.items():
             edges[self.item_type, f"has_{kind}", kind] = np.stack([attribute.item, attribute.value])
         for (source, relation, target), pairs in edges.items():
@@ -123,9 +133,17 @@ class TypedGraph:
         for kind, pairs in self.parents.items():
             graph[kind, "is_a", kind].edge_index = torch.from_numpy(pairs)
         for name, column in (("rating", rows.rating), ("time", rows.time), ("weight", self.weights(rows))):
-            if column is not None:
-                values = torch.from_numpy(np.array(column))  # a copy: memory-mapped columns are read-only
-                graph[self.rates][name] = values
-                graph[self.item_type, "rev_rates", "user"][name] = values
+            if column is None:
+                continue
+            for edge_type, chosen in zip(self.rates, of_domain, strict=True):
+                values = torch.from_numpy(np.array(column[chosen]))  # a copy: memory-mapped columns are read-only
+                graph[edge_type][name] = values
+                graph[self.item_type, f"rev_{edge_type[1]}", "user"][name] = values
         graph.validate()
         return graph
+
+    def _rows_of_domains(self, rows: Interactions) -> list[Any]:
+        """Positions of the rows of each domain."""
+        assert self.domain is not None
+        code = self.domain[rows.item]
+        return [np.flatnonzero(code == place) for place in range(len(self.domains))]

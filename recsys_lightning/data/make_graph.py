@@ -70,6 +70,8 @@ def make_graph(prepared: Prepared, recipe: GraphRecipe, root: Path) -> TypedGrap
         features=features,
         context=context,
         context_sizes=sizes,
+        domains=prepared.domains,
+        domain=prepared.domain,
     )
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pandas.api.types import is_object_dtype
 
-from recsys_lightning.data import splits
+from recsys_lightning.data import domain_splits, splits
 from recsys_lightning.data.cache import cache_folder, cached
-from recsys_lightning.data.filters import Step, apply_filters, sizes, step
+from recsys_lightning.data.filters import Step, apply_filters, positive_rows, sizes, step, trained_users
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.prepared import Prepared, fingerprint
 from recsys_lightning.data.recipe import Recipe
@@ -47,10 +47,15 @@ def build(source: Source, recipe: Recipe) -> Prepared:
     del raw  # `rows` now owns the columns and frees them one by one
     pa.default_memory_pool().release_unused()  # what reading needed
     rows.sort()
+    domain_splits.check(rows, recipe)
     steps = apply_filters(rows, recipe, items.index)
     rows.columns["split"] = label(rows, recipe)
+    steps += domain_splits.drop_later(rows, recipe)
     steps += drop_unusable(rows, recipe)
-    steps += take_shots(rows, recipe)
+    steps += domain_splits.take_shots(rows, recipe) if recipe.split == "target_cold" else take_shots(rows, recipe)
+    domain_splits.check_trained(rows, recipe, steps)
+    several = len(rows.domains) > 1
+    steps += domain_splits.keep_only(rows, recipe)
     steps += parts(rows, recipe)
     interactions = index(rows)
     del rows
@@ -62,7 +67,7 @@ def build(source: Source, recipe: Recipe) -> Prepared:
         items=describe(items, interactions.item_ids, ITEM_ID, title=True),
         users=describe(users, interactions.user_ids, USER_ID),
         steps=tuple(steps),
-        split=recipe.split_name,
+        split=recipe.named(several),
         fingerprint=fingerprint(interactions, recipe.positive),
         on_request=source.on_request,
         positive=recipe.positive,
@@ -75,9 +80,11 @@ def label(rows: Rows, recipe: Recipe) -> NDArray[np.int8]:
     if recipe.split == "global_time":
         return splits.global_time(rows.columns.get("timestamp"), recipe.val, recipe.test)
     if recipe.split == "leave_last_out":
-        return splits.leave_last_out(rows.user, rows.time, recipe.val, recipe.test)
+        return domain_splits.in_each_domain(rows, rows.time, recipe, splits.leave_last_out)
     if recipe.split == "random":
-        return splits.random(rows.user, noise(rows, recipe.seed), recipe.val, recipe.test)
+        return domain_splits.in_each_domain(rows, noise(rows, recipe.seed), recipe, splits.random)
+    if recipe.split == "target_cold":
+        return domain_splits.target_cold(rows, recipe)
     if recipe.split in ("item_cold", "user_cold"):
         codes, what = _held_out(rows, recipe)
         numbers = item_noise(rows, recipe.seed) if what == "items" else user_noise(rows, recipe.seed)
@@ -102,13 +109,7 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
     rules = {f"users without {positive}": "user", "items unseen in train": "item"}
     for name, column in rules.items():
         codes = rows.columns[column]
-        train = rows.columns["split"] == SPLITS.index(TRAIN)
-        if column == "user":
-            train &= _positive(rows, recipe)
-        known = count(codes[train], int(codes.max(initial=0)) + 1) > 0
-        mask = gather(known, codes)
-        if column == "user" and recipe.split == "user_cold":
-            mask |= rows.columns["split"] != SPLITS.index(TRAIN)
+        mask = trained_users(rows, recipe) if column == "user" else _trained_items(rows)
         lost = int((~mask).sum())
         keeps = column == "item" and recipe.keeps_unseen_items
         if not keeps:
@@ -122,8 +123,14 @@ def drop_unusable(rows: Rows, recipe: Recipe) -> list[Step]:
     return steps
 
 
+def _trained_items(rows: Rows) -> NDArray[np.bool_]:
+    """(N,) rows of items that have train rows."""
+    train = rows.columns["split"] == SPLITS.index(TRAIN)
+    return gather(count(rows.item[train], len(rows.item_ids)) > 0, rows.item)
+
+
 def take_shots(rows: Rows, recipe: Recipe) -> list[Step]:
-    """Move the first rows of held-out items to train, and let those of held-out users be given; in place.
+    """Move the first rows of held-out items to train, and let those of users held out as a whole be given; in place.
 
     Rows that are reserved beyond these are dropped, and whoever then has no positive to find is dropped whole. This
     comes after `drop_unusable`, so that what is tested does not depend on how many rows train is given.
@@ -135,11 +142,11 @@ def take_shots(rows: Rows, recipe: Recipe) -> list[Step]:
         return []
     part, (codes, what) = rows.columns["split"].copy(), _held_out(rows, recipe)
     held = np.flatnonzero(part != SPLITS.index(TRAIN))
-    code, positive = codes[held], _positive(rows, recipe)[held]
+    code, positive = codes[held], positive_rows(rows, recipe)[held]
     time = rows.time if what == "users" else rows.columns.get("timestamp")  # an order is of the rows of one user
     key: NDArray[Any] = noise(rows, recipe.seed)[held] if time is None else time[held]
     before = splits.positives_before(code, key, positive)
-    shot, rest = before < recipe.shots, before >= recipe.depth
+    shot, rest = before < recipe.num_shots, before >= recipe.depth
     tested = gather(count(code[rest & positive], int(codes.max(initial=0)) + 1) > 0, code)
     shot &= tested
     part[held[shot]] = SPLITS.index(TRAIN if what == "items" else GIVEN)
@@ -148,7 +155,7 @@ def take_shots(rows: Rows, recipe: Recipe) -> list[Step]:
     dropped = f"{int((~keep).sum()):,} rows of {distinct(codes[~keep]):,} held-out {what} dropped"
     steps = []
     if recipe.shots:
-        which = f"{recipe.shots} random ones" if time is None else f"the first {recipe.shots}"
+        which = f"{recipe.num_shots} random ones" if time is None else f"the first {recipe.num_shots}"
         low = "" if recipe.positive is None else " and the lower ratings before them"
         of = f"{which} of each of {distinct(code[shot]):,} held-out {what}{low}"
         place = "go to train" if what == "items" else "are given"
@@ -169,7 +176,7 @@ def parts(rows: Rows, recipe: Recipe) -> list[Step]:
             continue
         notes = [_whole_users(rows)] if name == TRAIN and recipe.split in ("leave_last_out", "random") else []
         if recipe.positive is not None:
-            count_of = int((_positive(rows, recipe) & (part == code)).sum())
+            count_of = int((positive_rows(rows, recipe) & (part == code)).sum())
             notes.append(f"{count_of:,} of the rows are rated {recipe.positive:g} or higher")
         steps.append(Step(name, len(user), distinct(user), distinct(item), "; ".join(filter(None, notes))))
     return steps
@@ -184,7 +191,7 @@ def _able(rows: Rows, recipe: Recipe, codes: Codes, size: int) -> NDArray[np.boo
     """(size,) which items or users have more positives than are never tested."""
     if not recipe.depth or recipe.positive is None:
         return count(codes, size) > recipe.depth
-    return count(codes[_positive(rows, recipe)], size) > recipe.depth
+    return count(codes[positive_rows(rows, recipe)], size) > recipe.depth
 
 
 def _long_enough(what: str, recipe: Recipe) -> str:
@@ -192,20 +199,6 @@ def _long_enough(what: str, recipe: Recipe) -> str:
     if not recipe.depth:
         return what
     return f"{what} with more than {recipe.depth} {'rows' if recipe.positive is None else 'positives'}"
-
-
-def _positive(rows: Rows, recipe: Recipe) -> NDArray[np.bool_]:
-    """(N,) rows that are positives."""
-    if recipe.positive is None:
-        return np.ones(len(rows.user), np.bool_)
-    rating = rows.columns.get("rating")
-    if rating is None:
-        raise InputError(
-            f"data.recipe.positive is {recipe.positive:g}, and these data have no ratings: every row is a positive. "
-            "Leave it out."
-        )
-    found: NDArray[np.bool_] = rating >= recipe.positive
-    return found
 
 
 def index(rows: Rows) -> Interactions:

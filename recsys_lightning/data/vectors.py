@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from recsys_lightning.batches import Vectors
+from recsys_lightning.data.reading.checks import require_file
+from recsys_lightning.errors import InputError
+from recsys_lightning.schema import Schema
 
 if TYPE_CHECKING:
     from recsys_lightning.data.prepared import Prepared
+
+FORMAT = 1
+NAMES = ("user", "item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +29,7 @@ class FrozenVectors:
     """Vectors that an earlier run left, in the order of the users and items of these data.
 
     Attributes:
-        vectors: on the CPU.
+        vectors: on the CPU, float32.
         digest: of the vectors.
         model: that made them.
     """
@@ -36,10 +48,148 @@ class FrozenVectors:
         return self.vectors
 
 
+def write_vectors(file: Path, vectors: Vectors, prepared: Prepared, model: str, schema: Schema | None = None) -> None:
+    """Write vectors as safetensors, in one go: a reader never sees half a file.
+
+    Tensors: `user` (U, D) or (U, M, D) and `item` (I, D) in float32; `user_ids` and `item_ids`, bytes of a JSON list of
+    the raw ids of the rows, as the header of such a file is bounded. Metadata: `format`, `model`, `schema` (JSON) and
+    `domains` (JSON list, empty where there is one).
+
+    Args:
+        file: to write; its folder is made.
+        vectors: rows are the users and items of the data.
+        prepared: the data.
+        model: that made them.
+        schema: of the data as the model saw them; that of the default graph where None.
+
+    Raises:
+        InputError: numbers are not finite.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: part.detach().float().cpu().contiguous() for name, part in zip(NAMES, vectors, strict=True)}
+    for name, ids in _ids(prepared).items():
+        _require_finite(f"The vectors of {model}", name, tensors[name], ids)
+        tensors[f"{name}_ids"] = torch.frombuffer(bytearray(json.dumps(ids).encode()), dtype=torch.uint8)
+    whole = schema or prepared.schema()
+    facts = {"schema": json.dumps(whole.to_dict()), "domains": json.dumps(prepared.domains)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
+    save_file(tensors, temporary, {"format": str(FORMAT), "model": model, **facts})
+    os.replace(temporary, file)
+
+
 def read_vectors(file: Path, prepared: Prepared) -> FrozenVectors:
     """Read a file of vectors that was made of the same data.
 
     Raises:
         InputError: it cannot be read, is of other data, or holds numbers that are not finite.
     """
-    raise NotImplementedError
+    tensors, facts = _load(file)
+    schema = _schema(file, facts)
+    _refuse_other_data(file, schema, prepared)
+    domains = max(1, len(prepared.domains))
+    user, item = tensors["user"], tensors["item"]
+    if user.dim() not in (2, 3) or item.dim() != 2 or not item.shape[1] or user.shape[-1] != item.shape[1]:
+        raise InputError(
+            f"{file} holds vectors of users {_shape(user)} and of items {_shape(item)}; (users, width) or (users, "
+            "domains, width), and (items, width) are needed. Write it again."
+        )
+    wanted = [prepared.num_users, *([domains] if user.dim() == 3 else []), item.shape[1]]
+    if list(user.shape) != wanted or len(item) != prepared.num_items:
+        raise InputError(
+            f"{file} holds vectors of users {_shape(user)} and of items {_shape(item)}, and these data have "
+            f"{prepared.num_users} users, {prepared.num_items} items and {domains} domain{'s' * (domains > 1)}. "
+            "Write it again."
+        )
+    for name, ids in _ids(prepared).items():
+        _require_finite(str(file), name, tensors[name], ids)
+    vectors = Vectors(user.float(), item.float())
+    return FrozenVectors(vectors, _digest(vectors), str(facts["model"]))
+
+
+def _ids(prepared: Prepared) -> dict[str, list[str]]:
+    """Raw ids of users and items, in the order of their rows."""
+    rows = prepared.interactions
+    return {"user": rows.user_ids.to_pylist(), "item": rows.item_ids.to_pylist()}
+
+
+def _load(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The vectors, and what the file says of them."""
+    from safetensors import SafetensorError, safe_open
+
+    require_file(file)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            facts = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in NAMES if name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"{file} is no file of vectors, or is cut off ({error}). Give one that `recsys predict` with the callback "
+            "WriteVectors wrote."
+        ) from None
+    lacking = [name for name in ("format", "model", "schema") if name not in facts]
+    lacking += [name for name in NAMES if name not in tensors or not tensors[name].is_floating_point()]
+    if lacking:
+        raise InputError(
+            f"{file} lacks {', '.join(lacking)}: it was not written by recsys_lightning. Give a file that `recsys "
+            "predict` with the callback WriteVectors wrote."
+        )
+    if facts["format"] != str(FORMAT):
+        raise InputError(
+            f"{file} is of format {facts['format']}; this program reads format {FORMAT}. Write it again, or use the "
+            "version of recsys_lightning that wrote it."
+        )
+    return tensors, facts
+
+
+def _schema(file: Path, facts: dict[str, str]) -> Schema:
+    try:
+        values: Any = json.loads(facts["schema"])
+        return Schema.from_dict(values)
+    except InputError:
+        raise InputError(
+            f"{file} was written by another version of recsys_lightning. Write it again with this one."
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InputError(f"{file} holds a schema that cannot be read. Write it again.") from None
+
+
+def _refuse_other_data(file: Path, saved: Schema, given: Prepared) -> None:
+    if saved.fingerprint != given.fingerprint:
+        raise InputError(
+            f"{file} was made of other data.\n"
+            f"  vectors:    {saved.name}, {saved.split}, {saved.num_users} users, {saved.num_items} items, "
+            f"fingerprint {saved.fingerprint}\n"
+            f"  given data: {given.name}, {given.split}, {given.num_users} users, {given.num_items} items, "
+            f"fingerprint {given.fingerprint}\n"
+            "Give the data options of the run that wrote it (they lie in the config.yaml of the model's run), or write "
+            "it again."
+        )
+    if saved.domains != given.domains:
+        raise InputError(
+            f"{file} is of the domains {', '.join(saved.domains) or '(one)'}, in this order, and these data have "
+            f"{', '.join(given.domains) or '(one)'}. Give the data options of the run that wrote it, or write it again."
+        )
+
+
+def _require_finite(where: str, name: str, tensor: Tensor, ids: list[str]) -> None:
+    bad = (~tensor.isfinite()).flatten(1).any(1).nonzero()[:, 0]
+    if len(bad):
+        raise InputError(
+            f"{where} hold values that are no finite numbers for {len(bad):,} {name}s, first for {ids[int(bad[0])]!r}. "
+            "Train the model again that made them, and see that its loss stays finite."
+        )
+
+
+def _digest(vectors: Vectors) -> str:
+    """16 hexadecimal digits of shapes and numbers."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in vectors:
+        digest.update(f"{tuple(part.shape)};".encode())
+        digest.update(part.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))})"

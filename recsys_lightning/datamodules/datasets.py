@@ -22,6 +22,8 @@ class MovieTweetings(InteractionsDataModule):
     Args:
         root: folder of raw data sets; RECSYS_DATA or `data` by default.
         variant: `joined` to film facts, as embedded, or `raw` as published.
+        domains: genres of each domain, where the films are to be of several; a film is of the one that names most of
+            its genres.
         recipe: filters and split.
         options: of InteractionsDataModule.
     """
@@ -30,10 +32,11 @@ class MovieTweetings(InteractionsDataModule):
         self,
         root: Path | None = None,
         variant: Literal["joined", "raw"] = "joined",
+        domains: dict[str, list[str]] | None = None,
         recipe: Recipe = Recipe(),
         **options: Any,
     ) -> None:
-        super().__init__(sources.MovieTweetings(root or data_root(), variant), recipe, **options)
+        super().__init__(sources.MovieTweetings(root or data_root(), variant, domains), recipe, **options)
 
 
 class MovieLens(InteractionsDataModule):
@@ -272,3 +275,40 @@ class Table(InteractionsDataModule):
             attributes=attributes,
         )
         super().__init__(source, recipe, **options)
+
+
+class SyntheticDomains(InteractionsDataModule):
+    """Users in several domains whose tastes are planted, and so known: made by the program, of any size.
+
+    Args:
+        users: how many.
+        items: number of items by domain; by default 600 each of movie and book.
+        overlap: share of the users who have rows in all domains; each other one has them in one, evenly dealt.
+        rows: of a user in a domain, the mean; at least 3 and at most half of the items.
+        spread: standard deviation of the logarithm of that number; 0 for equal ones.
+        factors: shared tastes, and as many of each domain.
+        noise: temperature of choices: with little everyone takes what suits best, with much what is popular.
+        popularity: standard deviation of the logarithms of the items' weights; 0 for equal ones.
+        seed: of the world, which stays the same for all seeds of runs.
+        root: folder below which files of graphs and texts lie, if any are asked for; RECSYS_DATA or `data` by default.
+        recipe: filters and split.
+        options: of InteractionsDataModule.
+    """
+
+    def __init__(
+        self,
+        users: int = 2000,
+        items: dict[str, int] | None = None,
+        overlap: float = 1.0,
+        rows: float = 25.0,
+        spread: float = 0.5,
+        factors: int = 4,
+        noise: float = 0.5,
+        popularity: float = 1.0,
+        seed: int = 0,
+        root: Path | None = None,
+        recipe: Recipe = Recipe(split="leave_last_out", val=1, test=1),
+        **options: Any,
+    ) -> None:
+        world = (users, items, overlap, rows, spread, factors, noise, popularity, seed)
+        super().__init__(sources.SyntheticDomains(root or data_root(), *world), recipe, **options)

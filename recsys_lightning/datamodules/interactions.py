@@ -47,7 +47,8 @@ class InteractionsDataModule(LightningDataModule):
         batch_size: positives in a training batch, on each device.
         eval_batch_size: users ranked at a time; by default as many as make 16 million scores.
         history_length: L, most recent interactions kept in user histories.
-        test_views: rows that models see when they are tested or predict. Held-out rows are masked either way.
+        test_views: rows that models see when they are tested or predict. Held-out rows are masked either way. For
+            leave_last_out of several domains only `train`: val rows in one may be later than test rows in another.
         graph: nodes, edge weights and features of the typed graph, for the models that use it.
         text: which words about the items become vectors, and how, for the models that use them; None for no vectors.
         features: which columns of the items become features, for the models that use them; None for none.
@@ -103,10 +104,21 @@ class InteractionsDataModule(LightningDataModule):
         self._stage = stage
         if self._prepared is None:
             self._prepared = prepare(self.source, self.recipe, cache_folder())
+        self._check_views()
         if stage == "test" and not self.holds(TEST):
             raise InputError(
                 "There are no test rows: data.recipe.test is 0, or no user has rows enough to hold any out.\n"
                 f"{sizes_of(self._prepared.steps)}"
+            )
+
+    def _check_views(self) -> None:
+        """Refuse val rows among what is seen where they may be later than what is tested."""
+        domains = self.prepared.domains
+        if self.test_views == "train+val" and domains and self.recipe.split == "leave_last_out":
+            raise InputError(
+                f"data.test_views: train+val would show models the future: these data have the domains "
+                f"{', '.join(domains)}, and with the split leave_last_out a user's val rows in one may be later than "
+                "the test rows in another. Say data.test_views: train."
             )
 
     @property
@@ -198,7 +210,8 @@ class InteractionsDataModule(LightningDataModule):
         parts = []
         for code, items in enumerate(members):
             train, own = within(views.train, items), within(known, items)
-            parts.append(self._pairs(train, own, len(items), copy.deepcopy(negatives), self.seed + code))
+            seed = self.seed * len(members) + code  # no domain draws as another does under another seed
+            parts.append(self._pairs(train, own, len(items), copy.deepcopy(negatives), seed))
         return DomainPairLoader(parts, members, self.seed)
 
     def _pairs(self, train: CSR, known: CSR, num_items: int, negatives: NegativeSampler, seed: int) -> PairLoader:

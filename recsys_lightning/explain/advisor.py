@@ -12,7 +12,7 @@ from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain import parts
 from recsys_lightning.explain.catalogue import Catalogue
-from recsys_lightning.explain.edges import attribute_edges, named_for, own_edges, rates, subset
+from recsys_lightning.explain.edges import attribute_edges, heard, named_for, own_edges, rates, subset
 from recsys_lightning.explain.explainers import Contrast, Effects, Exact, Explainer, Occlusion
 from recsys_lightning.explain.explanation import Explanation, Influence, Recommendation
 from recsys_lightning.explain.fidelity import measure
@@ -71,33 +71,47 @@ class Advisor:
         """For each layer the attention that users pay their items, (E, heads); none where the model has none."""
         if not isinstance(self.model, Attentive):
             return []
-        _, name, item = rates(self.catalogue.schema)
         with torch.no_grad():
             layers = self.model.attention(self.views)
-        return [layer[item, f"rev_{name}", "user"] for layer in layers if (item, f"rev_{name}", "user") in layer]
+        found = [heard(layer, self.views, self.catalogue.schema) for layer in layers]
+        return [shares for shares in found if shares is not None]
 
     # Recommendations
 
-    def recommend(self, user: str, k: int = 10, exclude_known: bool = True) -> list[Recommendation]:
+    def recommend(
+        self, user: str, k: int = 10, exclude_known: bool = True, domain: str | None = None
+    ) -> list[Recommendation]:
         """The k best items of a user, best first; fewer where there are no more.
 
         Args:
             user: raw id.
             k: at least 1.
             exclude_known: leave out what the user has.
+            domain: whose items, where there are several.
 
         Raises:
-            InputError: there is no such user, or k is below 1.
+            InputError: there is no such user or domain, or k is below 1.
         """
-        return self.recommend_all([user], k, exclude_known)[0]
+        code = self.catalogue.domain(domain)
+        if code is None:
+            return self.recommend_all([user], k, exclude_known)[0]
+        index = self.catalogue.user(user)
+        return self._listed(self._ranked(index, k, self._hidden(index, code, exclude_known)))[0]
 
     def recommend_all(
         self, users: Sequence[str] | None = None, k: int = 10, exclude_known: bool = True
     ) -> list[list[Recommendation]]:
-        """`recommend` for many users at once, in their order; for all of them where none are named."""
+        """`recommend` for many users at once, in their order; for all of them where none are named.
+
+        Raises:
+            InputError: as `recommend`, or there are several domains.
+        """
+        self.catalogue.domain(None)
         named = self.catalogue.users if users is None else users
         index = torch.tensor([self.catalogue.user(user) for user in named], dtype=torch.long)
-        ranked = self.ranked(index.to(self.views.device), k, exclude_known)
+        return self._listed(self.ranked(index.to(self.views.device), k, exclude_known))
+
+    def _listed(self, ranked: Ranked) -> list[list[Recommendation]]:
         items, titles = self.catalogue.items, self.catalogue.titles
         return [
             [
@@ -110,10 +124,26 @@ class Advisor:
 
     @torch.no_grad()
     def ranked(self, user: Tensor, k: int = 10, exclude_known: bool = True) -> Ranked:
-        """The same as tensors, by index: users (B,) -> items and scores (B, k)."""
+        """The same as tensors, by index: users (B,) -> items and scores (B, k), of whichever domains."""
+        return self._ranked(user, k, self.seen if exclude_known else None)
+
+    @torch.no_grad()
+    def _ranked(self, user: int | Tensor, k: int, hidden: CSR | None) -> Ranked:
         if k < 1:
             raise InputError(f"k is {k}; at least 1 recommendation can be asked for.")
-        return best(self.model, self.state, user, k, self.seen if exclude_known else None)
+        users = torch.as_tensor(user, device=self.views.device).view(-1)
+        return best(self.model, self.state, users, k, hidden)
+
+    def _hidden(self, user: int, domain: int | None, exclude_known: bool = True) -> CSR:
+        """What is not ranked for one user: what is known, and the items of other domains; other users have no rows."""
+        own = self.seen.col[self.seen.crow[user] : self.seen.crow[user + 1]]
+        own = own if exclude_known else own[:0]
+        if domain is not None:
+            assert self.views.domain is not None
+            own = torch.cat([own, (self.views.domain != domain).nonzero()[:, 0]]).unique()  # type: ignore[no-untyped-call]
+        crow = torch.zeros_like(self.seen.crow)
+        crow[user + 1 :] = len(own)
+        return CSR(crow, own)
 
     # Explanations
 
@@ -126,7 +156,7 @@ class Advisor:
     def explain(
         self, user: str, items: Sequence[str], explainer: str | Explainer | None = None, fidelity: bool = False
     ) -> list[Explanation]:
-        """Why items have the scores they have for a user.
+        """Why items have the scores they have for a user. Where there are several domains, ranks are within them.
 
         Args:
             user: raw id.
@@ -141,14 +171,19 @@ class Advisor:
         how = self.explainer(explainer)
         person = self.catalogue.user(user)
         chosen = [self.catalogue.item(item) for item in items]
-        index = torch.tensor(chosen, dtype=torch.long, device=self.views.device)
-        if not chosen:
-            return []
-        edges = {rates(self.catalogue.schema): own_edges(self.views, person)}
-        if how.attributes:
-            edges |= attribute_edges(self.views, self.catalogue.schema, index)
-        effects = parts.read(how.effects(self.model, self.views, edges, person, index, self.seen))
-        return self._explanations(person, chosen, how, effects, fidelity)
+        domain = None if self.views.domain is None else self.views.domain.cpu()
+        codes = [None if domain is None else int(domain[item]) for item in chosen]
+        found: dict[int, Explanation] = {}
+        for code in dict.fromkeys(codes):
+            own = [item for item, its in zip(chosen, codes, strict=True) if its == code]
+            hidden = self._hidden(person, code)
+            index = torch.tensor(own, dtype=torch.long, device=self.views.device)
+            edges = {rates(self.catalogue.schema): own_edges(self.views, person)}
+            if how.attributes:
+                edges |= attribute_edges(self.views, self.catalogue.schema, index)
+            effects = parts.read(how.effects(self.model, self.views, edges, person, index, hidden))
+            found |= zip(own, self._explanations(person, own, how, effects, fidelity, hidden), strict=True)
+        return [found[item] for item in chosen]
 
     def explainer(self, choice: str | Explainer | None = None) -> Explainer:
         """The explainer of that name; the one that fits the model where none is named.
@@ -182,12 +217,12 @@ class Advisor:
 
     @torch.no_grad()
     def _explanations(
-        self, user: int, items: list[int], how: Explainer, effects: Effects, fidelity: bool
+        self, user: int, items: list[int], how: Explainer, effects: Effects, fidelity: bool, unranked: CSR
     ) -> list[Explanation]:
         item = torch.tensor(items, device=self.views.device)
         person = torch.full_like(item, user)
         everything = self.model.score_all(self.model.users(self.state, person[:1]), self.state)[0]
-        hidden = self.seen.select(person[:1])[1]
+        hidden = unranked.select(person[:1])[1]
         rank, terms = places(everything, hidden, item).tolist(), self.terms(person, item)
         attention = parts.attention(self.attention, self.views, self.catalogue, user)
         influences = self.influences(person, item)

@@ -32,6 +32,22 @@ class Catalogue:
     titles: Sequence[str]
     values: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    def domain(self, name: str | None) -> int | None:
+        """Code of a domain; None where there is one, which has no name.
+
+        Raises:
+            InputError: there are several and none is named, or there is no such domain.
+        """
+        names = self.schema.domains
+        if not names and name is None:
+            return None
+        if not names:
+            raise InputError(f"There is no domain {name}: the items of {self.schema.name} are of one. Leave it out.")
+        if name not in names:
+            what = "The items of each domain are ranked by themselves" if name is None else f"There is no domain {name}"
+            raise InputError(f"{what}: name one of {', '.join(names)}.")
+        return names.index(name)
+
     def user(self, raw: str) -> int:
         """Index of a user.
 

@@ -9,15 +9,29 @@ from torch import Tensor
 
 from recsys_lightning.batches import Views
 from recsys_lightning.models.base import Recommender, State
+from recsys_lightning.models.relations import in_row_order, rated, reverse
 from recsys_lightning.schema import EdgeType, Schema
 
 Edges = Mapping[EdgeType, Tensor]
-"""Positions of edges by forward edge type: of users' edges in `views.train`, of others in the graph."""
+"""Positions of edges by forward edge type: of users' edges, `rates` in all domains, in `views.train`; of others in
+the graph."""
 
 
 def rates(schema: Schema) -> EdgeType:
-    """The type of the edges from users to items."""
+    """What the edges from users to items are called, of whichever domain these are."""
     return "user", "rates", schema.item_type
+
+
+def heard(layer: Mapping[EdgeType, Tensor], views: Views, schema: Schema) -> Tensor | None:
+    """What users hear along their edges, (E, ...) in the order of `views.train`; None where a layer has none of these.
+
+    Args:
+        layer: by edge type, in the order of `Relation.target`.
+        views: whose edges they are.
+        schema: of the data.
+    """
+    back = [reverse(kind) for kind in rated(schema.edge_types, schema.item_type)]
+    return in_row_order(views, [layer[kind] for kind in back]) if all(kind in layer for kind in back) else None
 
 
 def own_edges(views: Views, user: int) -> Tensor:

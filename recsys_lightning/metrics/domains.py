@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from recsys_lightning.batches import RankingBatch, Views
-from recsys_lightning.metrics.evaluator import PerUser, RankingMetrics
+from recsys_lightning.metrics.evaluator import ACCURACY, PerUser, RankingMetrics
+from recsys_lightning.metrics.ranking import tie_priority
 
-ALL, WORST = "", "worst"
+WORST = "worst"
 COUNTS = ("users", "constant_rows")
 """Figures that are added up over domains; all others are averaged."""
 
@@ -20,8 +23,8 @@ class DomainMetrics(nn.Module):
     """`RankingMetrics` of each domain, and what they are together.
 
     A figure of one domain bears its name, as `ndcg_10_book`. Without a name it is the mean over the domains, each
-    counting alike however many users it has (macro); `worst` is the least of them. Users count once for each domain
-    in which they are evaluated.
+    counting alike however many users it has (macro); domains without users are left out of it. Of accuracy, `worst` is
+    the least of them. Users count once for each domain in which they are evaluated.
 
     Args:
         k: cut-offs.
@@ -31,6 +34,9 @@ class DomainMetrics(nn.Module):
         sampled: as of `RankingMetrics`.
         seed: likewise.
     """
+
+    domain: Tensor
+    local: Tensor
 
     def __init__(
         self,
@@ -44,11 +50,12 @@ class DomainMetrics(nn.Module):
         super().__init__()
         assert views.domain is not None
         self.domains = tuple(domains)
-        self.members = [(views.domain == code).nonzero()[:, 0] for code in range(len(domains))]
+        members = members_of(views.domain, len(self.domains))
         local = torch.empty_like(views.domain)
-        for items in self.members:
+        for items in members:
             local[items] = torch.arange(len(items), device=local.device)
-        self.local, self.domain = local, views.domain
+        self.register_buffer("domain", views.domain, persistent=False)
+        self.register_buffer("local", local, persistent=False)
         self.parts = nn.ModuleList(
             RankingMetrics(
                 k,
@@ -59,8 +66,11 @@ class DomainMetrics(nn.Module):
                 sampled=sampled,
                 seed=seed,
             )
-            for items in self.members
+            for items in members
         )
+        priority = tie_priority(views.num_items, seed)
+        for part, items in zip(self._parts, members, strict=True):  # ties fall as in lists of all items
+            part.priority = priority[items.cpu()].argsort().argsort().int().to(part.device)
 
     def reset(self) -> None:
         """Forget all users."""
@@ -77,17 +87,23 @@ class DomainMetrics(nn.Module):
         assert batch.domain is not None
         code = batch.domain
         pairs = (self._inside(batch.seen, code), self._inside(batch.relevant, code))
-        self._parts[code].update(RankingBatch(batch.user, *pairs), scores[:, self.members[code]])
+        self._parts[code].update(RankingBatch(batch.user, *pairs), scores[:, self.domain == code])
 
     def compute(self) -> dict[str, Tensor]:
         """Figures by name: together, of the worst domain, and of each; NaN where nobody was evaluated."""
+        for part in self._parts:
+            if not part.update_called:  # torchmetrics takes it for a mistake that nobody came
+                nobody, nothing = part.popularity[:0], part.popularity.new_zeros(2, 0)
+                part.update(RankingBatch(nobody, nothing, nothing), torch.zeros(0, part.num_items, device=part.device))
         found = {name: part.compute() for name, part in zip(self.domains, self._parts, strict=True)}
-        names = found[self.domains[0]]
+        for own in found.values():
+            if not own["users"]:
+                own.update({name: value.double() * torch.nan for name, value in own.items() if name not in COUNTS})
         figures: dict[str, Tensor] = {}
-        for name in names:
+        for name in found[self.domains[0]]:
             values = torch.stack([found[domain][name].double() for domain in self.domains])
             figures[name] = values.sum() if name in COUNTS else values.nanmean()
-            if name not in COUNTS:
+            if name.startswith(tuple(f"{metric}_" for metric in ACCURACY)):
                 known = values[~values.isnan()]
                 figures[f"{name}_{WORST}"] = known.min() if len(known) else values[0]
         for domain in self.domains:
@@ -109,7 +125,7 @@ class DomainMetrics(nn.Module):
     def _inside(self, pairs: Tensor, code: int) -> Tensor:
         """Pairs (row, item) of the domain's items, by their place in the domain."""
         pairs = pairs[:, self.domain[pairs[1]] == code]
-        return torch.stack([pairs[0], self.local[pairs[1]]])
+        return torch.stack([pairs[0].long(), self.local[pairs[1]]])
 
 
 def metrics_of(
@@ -129,3 +145,43 @@ def metrics_of(
         return DomainMetrics(k, views, counts, domains, **options).to(views.device)
     metrics = RankingMetrics(k, views.num_items, counts, views.num_users, views.genres, **options)
     return metrics.to(views.device)
+
+
+def members_of(domain: Tensor, num_domains: int) -> list[Tensor]:
+    """(I_d,) the items of each domain, ascending; their places there are what is local to it."""
+    return [(domain == code).nonzero()[:, 0] for code in range(num_domains)]
+
+
+def rows_in_domains(views: Views, num_domains: int) -> Tensor:
+    """(U, M) visible rows of each user in each domain."""
+    assert views.domain is not None
+    place = views.train.row * num_domains + views.domain[views.train.col]
+    return torch.bincount(place, minlength=views.num_users * num_domains).view(-1, num_domains)
+
+
+def macro_values(values: ArrayLike, user: ArrayLike, domain: ArrayLike) -> NDArray[np.float64]:
+    """Values of users whose mean is the mean over the domains' means, and whose spread is that mean's.
+
+    What users are worth in several domains goes together, so an interval must draw whole users. Each user's value is
+    the macro mean plus what the user moves it by (its influence function); `bootstrap` takes it like any other.
+
+    Args:
+        values: (N,), or (S, N) of each seed, of users in domains.
+        user: (N,)
+        domain: (N,)
+
+    Returns:
+        (U,) or (S, U), users ascending.
+    """
+    table = np.asarray(values, np.float64)
+    users, row = np.unique(np.asarray(user), return_inverse=True)
+    codes, place = np.unique(np.asarray(domain), return_inverse=True)
+    moved = np.zeros((*table.shape[:-1], len(users)))
+    macro = np.zeros(table.shape[:-1])
+    for code in range(len(codes)):
+        inside = place == code
+        own = table[..., inside]
+        mean = own.mean(-1, keepdims=True)
+        macro += mean[..., 0] / len(codes)
+        moved[..., row[inside]] += (own - mean) * len(users) / (len(codes) * inside.sum())
+    return moved + macro[..., None]

@@ -3,7 +3,10 @@
 from recsys_lightning.models.base import Embeddings as Embeddings
 from recsys_lightning.models.base import Recommender as Recommender
 from recsys_lightning.models.closed_form import ClosedForm as ClosedForm
+from recsys_lightning.models.conditioned import Conditioned as Conditioned
+from recsys_lightning.models.conditioner import AttentionConditioner as AttentionConditioner
 from recsys_lightning.models.content_knn import ContentKNN as ContentKNN
+from recsys_lightning.models.dot_product import DotProduct as DotProduct
 from recsys_lightning.models.ease import EASE as EASE
 from recsys_lightning.models.feature_encoder import FeatureEncoder as FeatureEncoder
 from recsys_lightning.models.gat import GAT as GAT
@@ -16,6 +19,8 @@ from recsys_lightning.models.hybrid import HybridRecommender as HybridRecommende
 from recsys_lightning.models.item_graph import ItemGraphEncoder as ItemGraphEncoder
 from recsys_lightning.models.knn import ItemKNN as ItemKNN
 from recsys_lightning.models.lightgcn import LightGCN as LightGCN
+from recsys_lightning.models.mapping import EMCDR as EMCDR
+from recsys_lightning.models.mapping import PTUPCDR as PTUPCDR
 from recsys_lightning.models.mf import MF as MF
 from recsys_lightning.models.mimic import AdaptiveMimic as AdaptiveMimic
 from recsys_lightning.models.popularity import Popularity as Popularity

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from recsys_lightning.batches import CSR, PairBatch, Views
+from recsys_lightning.batches import CSR, PairBatch, Vectors, Views
+from recsys_lightning.errors import InputError
 from recsys_lightning.schema import Schema
 
 State: TypeAlias = Any
@@ -51,6 +52,9 @@ class Recommender(nn.Module):
 
     reads_history: bool = False
     """True for a model of `views.history`: likewise for histories of the same length."""
+
+    reads_vectors: bool = False
+    """True for a model of `views.vectors`: likewise for the same vectors."""
 
     def __init__(self, schema: Schema) -> None:
         super().__init__()
@@ -108,6 +112,21 @@ class Recommender(nn.Module):
     def score_all(self, u: Tensor, state: State) -> Tensor:
         """Scores of users for the whole catalogue: (B, D) -> (B, I)."""
         return self.cross(u, self.items(state))
+
+    def vectors(self, views: Views) -> Vectors:
+        """Vectors of all users and items whose dot products are the scores: what other models may stand on.
+
+        Raises:
+            InputError: scores are no dot products of one vector for each user and each item.
+        """
+        if type(self).score is not Recommender.score:
+            raise InputError(
+                f"{type(self).__name__} has no vectors whose dot products are its scores, so there are none to write. "
+                "Write those of a model that has, such as GAT, LightGCN or MF."
+            )
+        state = self.encode(views)
+        user = torch.arange(self.num_users, device=views.device)
+        return Vectors(self.users(state, user), self.items(state))
 
     def two_views(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """The two views that representations of users (B, ...) consist of, (B, D) each, where the model has two.

@@ -12,8 +12,18 @@ from recsys_lightning.batches import CSR, PairBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.attention import attend, coefficients, logits, logits_v2, mix, rows
 from recsys_lightning.models.base import Embeddings, Recommender
+from recsys_lightning.models.domains import domain_of
 from recsys_lightning.models.listening import LearnedScoring
-from recsys_lightning.models.relations import Relation, edge_key, in_target_order, node_key, relation, relations
+from recsys_lightning.models.relations import (
+    Relation,
+    edge_key,
+    in_target_order,
+    node_key,
+    rated,
+    relation,
+    relations,
+    reverse,
+)
 from recsys_lightning.schema import EdgeType, Schema
 
 
@@ -96,9 +106,10 @@ class GAT(Recommender):
         z_t = b + sum over relations into t's type of `Attention`,    score = z_u . z_i
 
     Every node has an embedding. A node's own reaches its z by what it attends to alone: there is no residual, and a
-    node without neighbours is its type's bias b. Weights of edges and features of items play no part. Relations into
-    attributes would reach no loss and have no parameters. It is the plain form of the field's tables, and ranks below
-    LightGCN there.
+    node without neighbours is its type's bias b. Where there are several domains, users attend to the items of each by
+    an attention of its own, and these to users likewise: the same as a graph with a type of items for each domain.
+    Weights of edges and features of items play no part. Relations into attributes would reach no loss and have no
+    parameters. It is the plain form of the field's tables, and ranks below LightGCN there.
 
     Source: Velickovic et al., ICLR 2018, arXiv 1710.10903, on relations as torch_geometric's `HeteroConv` adds them up.
 
@@ -154,8 +165,8 @@ class GAT(Recommender):
 
         Args:
             views: the graph.
-            weight: by edge type out of users or items: in the order of `views.train`, or of the graph's `edge_index`.
-                Ones for those left out.
+            weight: by edge type out of users, `rates` for all domains, or items: in the order of `views.train`, or of
+                the graph's `edge_index`. Ones for those left out.
         """
         found = views.derive(self.relations)
         ordered = in_target_order(views, found, weight)
@@ -193,12 +204,21 @@ class GAT(Recommender):
             rest: (K,), of the bias; value and rest add up to the scores.
         """
         own = views.train.col[int(views.train.crow[user]) : int(views.train.crow[user + 1])]
-        attention = next(attention for edge_type, attention in self._listening() if edge_type[2] == "user")
-        star = relation(CSR(own.new_tensor([0, len(own)]), torch.arange(len(own), device=own.device)), len(own))
-        source, target = self.nodes[node_key(self.item_type)][own], self.items(state, item)
-        alpha = attention.coefficients(source, self.nodes[node_key("user")][user][None], star)
-        passed = attention.lin_src(source) * alpha.repeat_interleave(source.shape[1] // alpha.shape[1], 1)
-        return own, target @ passed.T, target @ self.bias[node_key("user")]
+        rates = rated(self.edge_types.values(), self.item_type)
+        domain = domain_of(views)[own] if len(rates) > 1 else torch.zeros_like(own)
+        attentions, target = dict(self._listening()), self.nodes[node_key("user")][user][None]
+        table = self.nodes[node_key(self.item_type)]
+        passed = table.new_zeros(len(own), table.shape[1])
+        for code, edge_type in enumerate(rates):
+            place = (domain == code).nonzero()[:, 0]
+            column = torch.arange(len(place), device=own.device)
+            star = relation(CSR(own.new_tensor([0, len(place)]), column), len(place))
+            attention, source = attentions[reverse(edge_type)], table[own[place]]
+            alpha = attention.coefficients(source, target, star)
+            message = attention.lin_src(source) * alpha.repeat_interleave(source.shape[1] // alpha.shape[1], 1)
+            passed = passed.index_copy(0, place, message)
+        vectors = self.items(state, item)
+        return own, vectors @ passed.T, vectors @ self.bias[node_key("user")]
 
     def penalty(self, state: Embeddings, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings x that a batch touches, divided by B; a scalar."""

@@ -17,7 +17,7 @@ from recsys_lightning.models.listening import Scoring
 from recsys_lightning.models.messages import Messages, Nodes, some_rows
 from recsys_lightning.models.neighbours import sample
 from recsys_lightning.models.profiles import Own, Profile, ancestors, interactions, own_items, profile
-from recsys_lightning.models.relations import in_target_order, node_key, relations
+from recsys_lightning.models.relations import in_row_order, in_target_order, node_key, num_edges, relations
 from recsys_lightning.models.sparse import pool
 from recsys_lightning.schema import EdgeType, Schema
 
@@ -43,7 +43,8 @@ class GenreGAT(Recommender):
 
     z is what `Messages` make of the embeddings: what users and items tell one another, and what comes through genres,
     directors and other attributes. The shares of the latter, T and the attention scores are zero at the start, where
-    the model is LightGCN: it leaves that only where training says so. v_k is the mean embedding of an item's values,
+    the model is LightGCN, or with several domains the sum of the LightGCN of each: it leaves that only where training
+    says so, by attention of its own for each domain. v_k is the mean embedding of an item's values,
     q_k the mean of v_k over the user's own items, from which a training pair's item is left out; see `AttributeTerm`.
 
     A value's embedding is the sum of its own and its ancestors' where the graph has a hierarchy. Features of items are
@@ -134,10 +135,7 @@ class GenreGAT(Recommender):
         A fan-out bounds what messages take of the activations. The data set, and what a loss makes of negatives that
         a batch shares, come on top.
         """
-        edges = {
-            kind: len(views.train.col) if "user" in kind else views.graph[kind].num_edges
-            for kind in self.messages.edge_types.values()
-        }
+        edges = num_edges(views, self.messages.edge_types.values(), self.item_type)
         nodes = {kind: len(self.nodes[node_key(kind)]) for kind in (*self.messages.pair, *self.kinds)}
         parameters = sum(parameter.numel() for parameter in self.parameters())
         return Footprint.of(self.messages, self.dim, nodes, edges, self.fan_out, parameters).parts(batch_size)
@@ -171,8 +169,8 @@ class GenreGAT(Recommender):
 
         Args:
             views: the graph.
-            weight: by edge type out of users or items: in the order of `views.train`, or of the graph's `edge_index`.
-                Ones for those left out.
+            weight: by edge type out of users, `rates` for all domains, or items: in the order of `views.train`, or of
+                the graph's `edge_index`. Ones for those left out.
         """
         x, found = self._inputs(views), views.derive(self.relations)
         factors = in_target_order(views, found, weight)
@@ -180,7 +178,8 @@ class GenreGAT(Recommender):
             {kind: alpha * factors[kind][:, None] if kind in factors else alpha for kind, alpha in layer.items()}
             for layer in self.messages.coefficients(x, found)
         ]
-        return self._encoded(views, x, self.messages.replay(x, found, alphas)[0], None, None, factors)
+        rows = next((given for kind, given in weight.items() if kind[0] == "user"), None)
+        return self._encoded(views, x, self.messages.replay(x, found, alphas)[0], None, None, factors, rows)
 
     def attention(self, views: Views) -> list[dict[EdgeType, Tensor]]:
         """Coefficients (E, H) of each layer, shares g included, in the order of `Relation.target`; none for `none`."""
@@ -209,12 +208,12 @@ class GenreGAT(Recommender):
         user: Tensor | None,
         item: Tensor | None,
         factors: Mapping[EdgeType, Tensor] | None = None,
+        factor: Tensor | None = None,
     ) -> Encoded:
-        """What z and the nodes make; `factors` weigh edges as in `encode_weighed`."""
+        """What z and the nodes make; `factors` weigh edges as in `encode_weighed`, and `factor` the users' rows."""
         factors = factors or {}
         own, profiles = views.derive(self.own), {kind: views.derive(self.profiles[kind]) for kind in self.kinds}
         means = [found.mean(x[kind], factors.get(found.heard)) for kind, found in profiles.items()]
-        factor = factors.get((self.item_type, "rev_rates", "user"))
         tastes = [own.mean(mean, user, factor) for mean in means]
         activity = some_rows(own.activity, user)
         weights = [
@@ -293,13 +292,14 @@ class GenreGAT(Recommender):
             rest: (K,), of the user's own embedding; value and rest add up to the scores.
         """
         span = slice(int(views.train.crow[user]), int(views.train.crow[user + 1]))
-        own, heard = views.train.col[span], (self.item_type, "rev_rates", "user")
+        own = views.train.col[span]
         x, found = self._inputs(views), views.derive(self.relations)
         alphas = self.messages.coefficients(x, found)
         layers = self.messages.replay(x, found, alphas)[1]
         message = torch.zeros(len(own), self.dim, device=item.device)
         for passed, alpha in zip(layers, alphas, strict=False):
-            share = alpha[heard][span]
+            heard = [each for kind, each in alpha.items() if (kind[0], kind[2]) == (self.item_type, "user")]
+            share = in_row_order(views, heard)[span]
             message = message + passed[self.item_type][own] * share.repeat_interleave(self.dim // share.shape[1], 1)
         index = torch.full_like(own, user)
         weight, total = state.own.weights(index, own)

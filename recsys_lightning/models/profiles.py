@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, Views
+from recsys_lightning.models.relations import in_row_order, rated
 from recsys_lightning.models.sparse import entries, pool
 from recsys_lightning.schema import EdgeType, Schema
 
@@ -91,16 +92,18 @@ class Profile(NamedTuple):
 
 
 @cache
-def own_items(weighted: EdgeType | None) -> Callable[[Views], Own]:
+def own_items(weighted: tuple[EdgeType, ...]) -> Callable[[Views], Own]:
     """What makes `Own`, for `views.derive`.
 
     Args:
-        weighted: the edge type whose `weight` counts; None where all edges weigh the same.
+        weighted: the edge types whose `weight` counts, one for each domain; none where all edges weigh the same.
     """
 
     def build(views: Views) -> Own:
         rows = views.train
-        weight = torch.ones(len(rows.col), device=views.device) if weighted is None else views.graph[weighted].weight
+        weight = torch.ones(len(rows.col), device=views.device)
+        if weighted:
+            weight = in_row_order(views, [views.graph[edge_type].weight for edge_type in weighted])
         row = rows.row
         total = weight.new_zeros(views.num_users).index_add_(0, row, weight)
         active = rows.degree.log1p()
@@ -110,13 +113,13 @@ def own_items(weighted: EdgeType | None) -> Callable[[Views], Own]:
     return build
 
 
-def interactions(schema: Schema) -> EdgeType | None:
-    """The edge type whose weights count in `own_items`."""
-    return None if schema.edge_weight == "none" else ("user", "rates", schema.item_type)
+def interactions(schema: Schema) -> tuple[EdgeType, ...]:
+    """The edge types whose weights count in `own_items`."""
+    return () if schema.edge_weight == "none" else rated(schema.edge_types, schema.item_type)
 
 
 @cache
-def profile(edge_type: EdgeType, num_values: int, weighted: EdgeType | None) -> Callable[[Views], Profile]:
+def profile(edge_type: EdgeType, num_values: int, weighted: tuple[EdgeType, ...]) -> Callable[[Views], Profile]:
     """What makes the `Profile` of one kind of attributes, for `views.derive`.
 
     Args:

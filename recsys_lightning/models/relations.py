@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -57,7 +57,8 @@ def relations(schema: Schema) -> Callable[[Views], dict[EdgeType, Relation]]:
     """What makes the relations of a data set, by edge type, for `views.derive`; both directions of every edge type.
 
     Edges between users and items are those of `views.train`, with the graph's weights where it has any; the others are
-    the graph's. A graph of nothing but unweighted users and items is not asked for.
+    the graph's. A graph of nothing but unweighted users and items is not asked for. Where the schema has an edge type
+    for each domain, its relation holds the rows of that domain's items, and has all users and items as nodes.
     """
     return _builder(schema.item_type, schema.edge_types, tuple(schema.num_nodes.items()), schema.edge_weight != "none")
 
@@ -68,21 +69,79 @@ def _builder(
 ) -> Callable[[Views], dict[EdgeType, Relation]]:
     sizes = dict(num_nodes)
 
+    rates = rated(edge_types, item_type)
+
     def build(views: Views) -> dict[EdgeType, Relation]:
         found: dict[EdgeType, Relation] = {}
+        rows = dict(zip(rates, rows_of(views, len(rates)), strict=True))
         for edge_type in edge_types:
             source, name, target = edge_type
             if name.startswith("rev_") or source == target:
                 continue
-            if (source, target) == ("user", item_type):
-                back = relation(views.train, views.num_items, views.graph[edge_type].weight if weighted else None)
+            if edge_type in rows:
+                weight = views.graph[edge_type].weight if weighted else None
+                back = relation(_some(views.train, rows[edge_type]), views.num_items, weight)
             else:
                 back = relation(_rows(views.graph[edge_type].edge_index, sizes[source]), sizes[target])
             found[edge_type] = back.reverse
-            found[target, f"rev_{name}", source] = back
+            found[reverse(edge_type)] = back
         return found
 
     return build
+
+
+def rated(edge_types: Iterable[EdgeType], item_type: str) -> tuple[EdgeType, ...]:
+    """The edge types from users to items: one, or one for each domain in their order."""
+    return tuple(kind for kind in edge_types if (kind[0], kind[2]) == ("user", item_type))
+
+
+def reverse(edge_type: EdgeType) -> EdgeType:
+    """The edge type of the same edges the other way."""
+    source, name, target = edge_type
+    return target, f"rev_{name}", source
+
+
+def rows_of(views: Views, number: int) -> Sequence[Tensor | slice]:
+    """Positions in `views.train` of the edges of each edge type between users and items.
+
+    Args:
+        views: the rows.
+        number: of these types: one, of all rows, or one for each domain.
+    """
+    return [slice(None)] if number == 1 else views.derive(_rows_of_domains(number))
+
+
+def in_row_order(views: Views, parts: Sequence[Tensor]) -> Tensor:
+    """What edges of each domain have, (E_d, ...) in the order of the rows, as (E, ...) in that of `views.train`."""
+    if len(parts) == 1:
+        return parts[0]
+    place, both = torch.cat(views.derive(_rows_of_domains(len(parts)))), torch.cat([*parts])
+    return torch.empty_like(both).index_copy(0, place, both)
+
+
+def num_edges(views: Views, edge_types: Iterable[EdgeType], item_type: str) -> dict[EdgeType, int]:
+    """How many edges there are of each type, the reverse ones among them."""
+    rates, found = rated(edge_types := [*edge_types], item_type), dict[EdgeType, int]()
+    for edge_type, rows in zip(rates, rows_of(views, len(rates)), strict=True):
+        found[edge_type] = found[reverse(edge_type)] = len(views.train.col[rows])
+    return {kind: found[kind] if kind in found else views.graph[kind].num_edges for kind in edge_types}
+
+
+@cache
+def _rows_of_domains(number: int) -> Callable[[Views], list[Tensor]]:
+    def build(views: Views) -> list[Tensor]:
+        assert views.domain is not None
+        of_row = views.domain[views.train.col]
+        return [(of_row == code).nonzero()[:, 0] for code in range(number)]
+
+    return build
+
+
+def _some(rows: CSR, chosen: Tensor | slice) -> CSR:
+    """The chosen entries of rows, ascending positions."""
+    if isinstance(chosen, slice):
+        return rows
+    return CSR(torch.searchsorted(chosen, rows.crow), rows.col[chosen])
 
 
 @cache
@@ -105,17 +164,19 @@ def in_target_order(
     Args:
         views: the graph.
         found: its relations.
-        weight: (E,) by edge type, none of them a reverse one: in the order of `views.train` out of users, else of the
-            graph's `edge_index`.
+        weight: (E,) by edge type, none of them a reverse one: in the order of `views.train` out of users, where one
+            type stands for those of all domains, else of the graph's `edge_index`.
     """
     ordered = {}
     for edge_type, given in weight.items():
-        source, name, target = edge_type
-        if source != "user":
-            given = given[_order(views.graph[edge_type].edge_index)]
-        back = target, f"rev_{name}", source
-        ordered[back] = given
-        ordered[edge_type] = given.index_select(0, found[back].position)
+        if edge_type[0] == "user":
+            kinds = rated(found, edge_type[2])
+            parts = dict(zip(kinds, (given[rows] for rows in rows_of(views, len(kinds))), strict=True))
+        else:
+            parts = {edge_type: given[_order(views.graph[edge_type].edge_index)]}
+        for kind, part in parts.items():
+            ordered[reverse(kind)] = part
+            ordered[kind] = part.index_select(0, found[reverse(kind)].position)
     return ordered
 
 

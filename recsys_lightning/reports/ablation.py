@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.bootstrap import Interval, paired_interval
+from recsys_lightning.metrics.domains import macro_values
 from recsys_lightning.reports.tables import markdown_table
+from recsys_lightning.schema import DOMAIN
 
 USER, ITEMS = "user_id", "items"
-"""Columns of the values of users, beside those of metrics: raw id, number of train items."""
+"""Columns of the values of users, beside those of metrics: raw id, number of train items. Where there are several
+domains, `domain` says in which of them the user was tested."""
 AMONG_COLD = "among_cold_"
 """With this before their names: metrics of lists whose candidates are only the items that train has no row of."""
 EVERYBODY = "all users"
@@ -79,7 +82,8 @@ def compare(
 ) -> list[Line]:
     """Each variant against the base: over all users and over quarters of them by activity.
 
-    Where the base has figures among cold items, these take the place of the quarters.
+    Where the base has figures among cold items, these take the place of the quarters. Where users were tested in
+    several domains, figures are means over the domains, and each domain has lines of its own.
 
     Args:
         what: is compared.
@@ -93,7 +97,7 @@ def compare(
     """
     name, tables = base
     if metric not in tables[0]:
-        known = ", ".join(str(column) for column in tables[0] if column not in (USER, ITEMS))
+        known = ", ".join(str(column) for column in tables[0] if column not in (USER, ITEMS, DOMAIN))
         raise InputError(f"There is no metric {metric} of users; there are {known}.")
     lines = []
     for group in _groups(tables[0], metric):
@@ -189,19 +193,26 @@ def _groups(values: pd.DataFrame, metric: str) -> Iterator[_Group]:
     if f"{AMONG_COLD}{metric}" in values:
         yield _Group("all users, cold items alone", f"{AMONG_COLD}{metric}", everybody)
         return
+    for domain in values[DOMAIN].unique() if DOMAIN in values else ():
+        yield _Group(f"users in {domain}", metric, (values[DOMAIN] == domain).to_numpy())
     for users in quarters(items):
         yield _Group(f"users with {items[users].min()} to {items[users].max()} items", metric, users)
 
 
 def _values(tables: Sequence[pd.DataFrame], like: pd.DataFrame, group: _Group) -> NDArray[np.float64]:
-    """(S, U) values of the group's users, in the order of the table `like`."""
-    stacked = []
+    """(S, U) values of the group's users, in the order of the table `like`; of several domains, see `macro_values`."""
+    key = [USER, DOMAIN] if DOMAIN in like else [USER]
+    wanted, stacked = pd.MultiIndex.from_frame(like[key]), []
     for table in tables:
-        if sorted(table[USER]) != sorted(like[USER]):
+        missing = not set(key) <= set(table) or len(table) != len(like)
+        if missing or (found := pd.MultiIndex.from_frame(table[key])).symmetric_difference(wanted).size:
             raise InputError("The runs tested different users, so they cannot be compared: their data options differ.")
-        values = table.set_index(USER)[group.column].reindex(like[USER]).to_numpy(np.float64)
+        values = table[group.column].set_axis(found).reindex(wanted).to_numpy(np.float64)
         stacked.append(values[group.users])
-    return np.stack(stacked)
+    if DOMAIN not in like:
+        return np.stack(stacked)
+    inside = like[group.users]
+    return macro_values(np.stack(stacked), inside[USER].to_numpy(str), inside[DOMAIN].to_numpy(str))
 
 
 def _shown(found: Interval | None) -> tuple[str, str]:

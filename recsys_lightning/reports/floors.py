@@ -191,7 +191,7 @@ def _path(data: FloorData, k: Sequence[int], model: type[ClosedForm]) -> Path:
     """Where a floor is kept: its name holds a digest of all that decides its figures."""
     genres = data.views_of(TRAIN).genres
     shown = "" if genres is None else hashlib.sha256(genres.numpy(force=True).tobytes()).hexdigest()
-    facts = [data.schema.fingerprint, shown, data.test_views, sorted(set(k)), model.grid, _code()]
+    facts = [data.schema.fingerprint, data.schema.domains, shown, data.test_views, sorted(set(k)), model.grid, _code()]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return data.floor_folder / f"{data.schema.name}-{model.__name__}-{digest}.json"
 

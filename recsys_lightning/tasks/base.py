@@ -95,6 +95,11 @@ class Task(LightningModule):
         return any(isinstance(module, Recommender) and module.reads_history for module in self.modules())
 
     @property
+    def reads_vectors(self) -> bool:
+        """Whether any network of this task depends on vectors that an earlier run left."""
+        return any(isinstance(module, Recommender) and module.reads_vectors for module in self.modules())
+
+    @property
     def datamodule(self) -> Data:
         """The data that the trainer was given."""
         datamodule = getattr(self.trainer, "datamodule", None)
@@ -204,13 +209,19 @@ class Task(LightningModule):
                 f"  given data: {_text_in_words(given)}\n"
                 "Give the options data.text of its run (they lie in the run's config.yaml), or train again."
             )
-
         if self.reads_features and saved.features != given.features:
             raise InputError(
                 "The checkpoint was made with other features of the same items.\n"
                 f"  checkpoint: {_features_in_words(saved)}\n"
                 f"  given data: {_features_in_words(given)}\n"
                 "Give the options data.features of its run (they lie in the run's config.yaml), or train again."
+            )
+        if self.reads_vectors and saved.vectors != given.vectors:
+            raise InputError(
+                "The checkpoint was made with other vectors of the same users and items.\n"
+                f"  checkpoint: {_vectors_in_words(saved)}\n"
+                f"  given data: {_vectors_in_words(given)}\n"
+                "Give the file data.vectors of its run (its config.yaml names it), or train again."
             )
 
     def _refuse_other_network(self, saved: Mapping[str, torch.Tensor]) -> None:
@@ -249,6 +260,10 @@ def _features_in_words(schema: Schema) -> str:
         return "no features"
     kinds = [f"{size} codes of {kind}" for kind, size in schema.categories.items()]
     return f"{', '.join([f'{len(schema.numbers)} numbers', *kinds])}, digest {schema.features}"
+
+
+def _vectors_in_words(schema: Schema) -> str:
+    return f"vectors of {schema.vector_width} numbers, digest {schema.vectors}" if schema.vectors else "no vectors"
 
 
 def _refuse_copies(world_size: int) -> None:

@@ -38,7 +38,7 @@ class RankingTask(Task):
     Every metric is logged as `val/ndcg_10` or `test/ndcg_10`: per user over all items not seen before the split,
     then the mean over users (see `recsys_lightning.metrics`). Where the data have several domains, the items of each
     are ranked by themselves: `val/ndcg_10_book` is of one domain, `val/ndcg_10` the mean over the domains, and
-    `val/ndcg_10_worst` the least of them.
+    `val/ndcg_10_worst` the least of them; see `DomainMetrics`.
 
     Args:
         optimizer: any torch optimizer.
@@ -210,12 +210,15 @@ class RankingTask(Task):
                 "to monitor: --checkpoint.monitor train/loss_epoch --checkpoint.mode min, likewise early_stopping."
             )
         figures = [f"val/{name}_{k}" for k in self.k for name in FIGURES]
-        of_domains = [f"{figure}_{name}" for figure in figures for name in (*self.domains, WORST) if self.domains]
-        if key.startswith("val/") and key not in (*figures, *of_domains):
+        of_domains = [f"{figure}_{name}" for figure in figures for name in self.domains]
+        worst = [f"val/{name}_{k}_{WORST}" for k in self.k for name in ACCURACY if self.domains]
+        if key.startswith("val/") and key not in (*figures, *of_domains, *worst):
+            some = f"val/ndcg_{self.k[0]}"
+            of_each = f", and of each domain: {', '.join(f'{some}_{name}' for name in (*self.domains, WORST))}"
             raise InputError(
                 f"{key} is monitored, and there will be no such figure. With model.k {list(self.k)} there are "
                 f"{', '.join(f'val/{name}_{k}' for k in self.k for name in FIGURES[:4])} and others"
-                f"{f', and the same of each domain, such as {of_domains[0]}' if self.domains else ''}."
+                f"{of_each if self.domains else ''}."
             )
 
     @property

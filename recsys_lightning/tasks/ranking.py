@@ -25,6 +25,8 @@ from recsys_lightning.tasks.mining import hardest
 class Ranking(RankingTask):
     """Trains a recommender on (user, positive, negatives) and evaluates it by full ranking.
 
+    Where the data have several domains, each batch is of one, and `train/loss_book` is the mean of those of books.
+
     Args:
         recommender: the network to train, or the closed form to solve.
         loss: compares positives with negatives.
@@ -37,7 +39,7 @@ class Ranking(RankingTask):
         k: cut-offs of the metrics.
         sampled: besides full ranking, rank the relevant items among so many random candidates; its metrics carry
             `sampled` in their names. 0 for not at all.
-        predict_k: recommendations that `predict` makes for each user.
+        predict_k: recommendations that `predict` makes for each user, in each domain.
     """
 
     def __init__(
@@ -125,4 +127,7 @@ class Ranking(RankingTask):
         if self.weight_decay:
             loss = loss + self.weight_decay * model.penalty(state, batch.user, batch.item, batch.negative)
         self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
+        if (domain := self.fitting_views.domain) is not None:
+            name = f"train/loss_{self.domains[int(domain[batch.item[0]])]}"
+            self.log(name, loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.user))
         return loss

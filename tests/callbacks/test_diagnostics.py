@@ -149,3 +149,6 @@ def test_the_command_line_knows_it_by_its_short_name(recsys: Recsys, tmp_path: P
     found = json.loads(file.read_text())
     assert len(found["samples"]) == 2 and (file.parent / "metrics.json").is_file()
     assert found["correlations"][0]["r"] > 0.5 and found["correlations_about"]["resamples"] == 100
+    page = (file.parent / "report.md").read_text()  # by WriteResults, which runs before it
+    for section in ("Metrics", "By groups", "Scores and features", "What is recommended"):
+        assert f"\n## {section}\n" in page, section

@@ -10,7 +10,7 @@ from torch import Tensor
 from recsys_lightning.batches import PairBatch, Views
 from recsys_lightning.callbacks.finite import StopOnNonFinite
 from recsys_lightning.errors import NonFiniteError
-from recsys_lightning.losses import Loss, bpr
+from recsys_lightning.losses.ranking import Loss, bpr
 from recsys_lightning.models.base import Embeddings
 from recsys_lightning.models.mf import MF
 from recsys_lightning.tasks.ranking import Ranking

@@ -15,7 +15,7 @@ from recsys_lightning.tasks.evaluation import TopItems
 from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import Memory, interactions
 from tests.tasks.test_base import data, trainer
-from tests.worlds import MemorySource
+from tests.worlds import DomainSource, MemorySource
 
 COLUMNS = ["user_id", "rank", "item_id", "score", "title"]
 
@@ -90,3 +90,31 @@ def test_a_second_prediction_replaces_the_first(tmp_path: Path) -> None:
         made.predict(task, module)
     assert len(pd.read_parquet(tmp_path / "recommendations.parquet")) == 3 * module.schema.num_users
     assert [path.name for path in tmp_path.iterdir()] == ["recommendations.parquet"]
+
+
+def test_lists_of_several_domains_say_of_which_they_are(tmp_path: Path) -> None:
+    module = InteractionsDataModule(DomainSource(), Recipe(split="random"), eval_batch_size=7)
+    table, _ = predicted(tmp_path, module=module, predict_k=4)
+    assert list(table.columns) == ["user_id", "domain", *COLUMNS[1:]]
+    assert (table["title"].str.split().str[0] == table["domain"]).all()
+    lists = table.groupby(["user_id", "domain"], sort=False)
+    assert len(lists) == 2 * module.schema.num_users
+    assert lists["rank"].agg(list).map(lambda ranks: ranks == [1, 2, 3, 4]).all()
+    assert lists["score"].agg(lambda score: score.is_monotonic_decreasing).all()
+    assert [name for name, _ in lists][:2] == [(table["user_id"][0], "movie"), (table["user_id"][0], "book")]
+
+
+def test_lists_of_domains_are_in_order_whichever_process_made_them() -> None:
+    module = InteractionsDataModule(DomainSource(), Recipe(split="random"))
+    prepared = module.prepared
+    assert prepared.domain is not None
+    movie, book = (int((prepared.domain == code).argmax()) for code in (0, 1))
+    score = torch.tensor([[0.5, -torch.inf]] * 2)
+    batches = [
+        TopItems(torch.tensor([3, 1]), torch.tensor([[book, -1], [book, -1]]), score),
+        TopItems(torch.tensor([1, 3]), torch.tensor([[movie, -1], [movie, -1]]), score),
+    ]
+    table = recommendation_table(batches, module)
+    users = prepared.users["user_id"]
+    expected = [(users[user], name) for user in (1, 3) for name in ("movie", "book")]
+    assert list(zip(table["user_id"], table["domain"], strict=True)) == expected

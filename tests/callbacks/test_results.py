@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from recsys_lightning.callbacks.results import WriteResults, write_json
 from recsys_lightning.data.recipe import Recipe
@@ -20,8 +21,10 @@ from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.reports.floors import compute_floors
 from recsys_lightning.reports.run.page import write_pages
 from recsys_lightning.tasks.ranking import Ranking
+from tests.conftest import REPOSITORY, Recsys
 from tests.data.memory import Memory, interactions
 from tests.tasks.test_base import data, trainer
+from tests.worlds import DomainSource
 
 
 def measure(folder: Path, task: Ranking, module: InteractionsDataModule | None = None) -> Ranking:
@@ -89,6 +92,24 @@ def test_damage_beside_the_results_does_not_fail_the_test(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "metrics.json").read_text())["test/users"] > 0
 
 
+class Fails(Callback):
+    """A callback of somebody's own, with a mistake in it."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The mistake."""
+        raise RuntimeError("a plot failed")
+
+
+def test_another_callback_that_fails_loses_no_figures(recsys: Recsys, tmp_path: Path) -> None:
+    config = REPOSITORY / "experiments" / "movietweetings" / "popularity.yaml"
+    with pytest.raises(RuntimeError, match="a plot failed"):
+        recsys("test", "--config", config, f"--trainer.callbacks+={__name__}.Fails")
+    (file,) = tmp_path.rglob("metrics.json")
+    assert json.loads(file.read_text())["test/users"] == len(pd.read_parquet(file.parent / "per_user.parquet")) > 0
+    assert recsys("report", file.parent).status == 0
+    assert "\n## Metrics\n" in (file.parent / "report.md").read_text()
+
+
 def test_the_graph_is_named_where_the_model_reads_it(tmp_path: Path) -> None:
     module = data()
     for model, named in ((partial(GAT, dim=4, heads=2), {"graph": module.schema.graph}), (partial(MF, dim=4), {})):
@@ -136,3 +157,43 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_json(path, {"a": math.nan})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1, "\xe9": None}
     assert [entry.name for entry in tmp_path.iterdir()] == ["values.json"]
+
+
+def domains() -> InteractionsDataModule:
+    return InteractionsDataModule(DomainSource(), Recipe(split="random"))
+
+
+def test_users_have_a_row_in_each_domain_and_the_report_says_how_they_fare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, module = measure(tmp_path, Ranking(partial(EASE, regularization=10.0), k=[5]), domains()), domains()
+    table = pd.read_parquet(tmp_path / "per_user.parquet")
+    assert list(table.columns[:2]) == ["user_id", "domain"] and not table.duplicated(["user_id", "domain"]).any()
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    assert values["domains"] == ["movie", "book"]
+    for name, users in table.groupby("domain"):
+        assert len(users) == values[f"test/users_{name}"]
+        assert users["ndcg_5"].mean() == pytest.approx(values[f"test/ndcg_5_{name}"], abs=1e-12)
+    assert values["test/ndcg_5"] == pytest.approx(table.groupby("domain")["ndcg_5"].mean().mean(), abs=1e-12)
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["held_out"] == len(table) == values["users"]
+    train = module.prepared.interactions.take(module.prepared.mask("train"))
+    codes = pd.Series(module.prepared.domain[train.item]).groupby(train.user).nunique()
+    several = set(module.prepared.users["user_id"][codes.index[codes == 2]])
+    both = [group for group in facts["groups"] if group["name"] == "here and elsewhere"]
+    assert [group["users"] for group in both] == [
+        len(several & set(table.loc[table["domain"] == name, "user_id"])) for name in ("movie", "book")
+    ]
+    out, report = capsys.readouterr().out, (tmp_path / "report.md").read_text()
+    assert "users in movie and" in out.splitlines()[0] and "\nBy domain\n" in out and "PARTIAL" not in out
+    assert "\n## By domain\n" in report and "### Users in book" in report and "| here only |" in report
+    assert task.per_user is not None
+
+
+def test_a_test_of_some_lists_only_is_partial(tmp_path: Path) -> None:
+    module = InteractionsDataModule(DomainSource(), Recipe(split="random"), eval_batch_size=16)
+    made = trainer(tmp_path, callbacks=[WriteResults()], limit_test_batches=3)
+    made.test(Ranking(Popularity, k=[5]), module, verbose=False)
+    report = (tmp_path / "report.md").read_text()
+    assert "**PARTIAL: 40 of 77 users were tested" in report
+    assert "**Nobody was tested in book: the figures together are of the other domains.**" in report

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from argparse import ArgumentParser
-
 import pytest
 import torch
 
 from recsys_lightning.cli.advice import ask, read_options
+from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import EASE
 
@@ -15,13 +14,9 @@ WORLD = [
 ]
 
 
-def parser() -> ArgumentParser:
-    return ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-
-
 def test_options_of_the_verb_are_told_from_those_of_a_configuration() -> None:
     words = ["--config", "f.yaml", "--user=-7", "--model.k", "[5]", "--json", "--ckpt_path", "best.ckpt"]
-    own, rest = read_options(parser(), words, "recommend")
+    own, rest = read_options(OwnOptions(), words, "recommend")
     assert (own.user, own.json, own.ckpt_path) == ("-7", True, "best.ckpt")
     assert rest == ["--config", "f.yaml", "--model.k", "[5]"]
 
@@ -37,7 +32,7 @@ def test_options_of_the_verb_are_told_from_those_of_a_configuration() -> None:
 )
 def test_what_is_missing_is_said(words: list[str], message: str) -> None:
     with pytest.raises(InputError) as error:
-        read_options(parser(), words, "explain")
+        read_options(OwnOptions(), words, "explain")
     assert str(error.value).startswith(message)
 
 

@@ -82,3 +82,27 @@ def test_what_is_wrong_is_said(recsys: Recsys, words: list[str], message: str) -
     outcome = recsys("recommend", *words)
     assert outcome.status == 2
     assert message in outcome.err and "Traceback" not in outcome.err and not outcome.out
+
+
+DOMAINS = [
+    *("--data", "SyntheticDomains", "--data.users", "80", "--data.items", "{movie: 40, book: 30}", "--data.rows", "9"),
+    *("--model", "Ranking", "--model.recommender", "EASE", "--trainer.accelerator", "cpu"),
+]
+
+
+def test_each_domain_has_a_list(recsys: Recsys) -> None:
+    table = pd.read_parquet(recsys("predict", *DOMAINS, "--model.predict_k", "4").last_line)
+    user = table["user_id"].iloc[0]
+    expected = {name: lines["item_id"].tolist() for name, lines in table[table["user_id"] == user].groupby("domain")}
+    found = json.loads(recsys("recommend", *DOMAINS, "--user", user, "--k", "4", "--json").out)["recommendations"]
+    assert {name: [line["item"] for line in lines] for name, lines in found.items()} == expected
+    shown = recsys("recommend", *DOMAINS, "--user", user, "--k", "4").out
+    assert [line for line in shown.splitlines() if line in ("movie", "book")] == ["movie", "book"]
+    one = recsys("recommend", *DOMAINS, "--user", user, "--k", "4", "--domain", "book").out.splitlines()
+    assert one[:2] == ["book", shown.splitlines()[-6]] and [line.split()[2] for line in one[3:]] == expected["book"]
+    wrong = recsys("recommend", *DOMAINS, "--user", user, "--domain", "song")
+    assert wrong.status == 2 and "There is no domain song: name one of movie, book." in wrong.err
+    nameless = recsys("explain", *DOMAINS, "--user", user)
+    assert nameless.status == 2 and "The items of each domain are ranked by themselves: name one of" in nameless.err
+    why = recsys("explain", *DOMAINS, "--user", user, "--domain", "book", "--json")
+    assert [one["item"] for one in json.loads(why.out)["explanations"]][:4] == expected["book"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_lightning.data.audit import audit, future, report
+from recsys_lightning.data.audit import audit, future, history, report
 from recsys_lightning.data.prepare import Recipe, prepare
 from recsys_lightning.data.twins import same_audience, same_title
 from tests.data.memory import Memory, interactions, random_interactions
@@ -95,6 +95,21 @@ def test_users_who_are_new_are_told_with_what_is_given_of_them():
 def test_rows_that_are_given_out_of_order_are_of_the_future():
     rows = interactions([("a", "x"), ("a", "y"), ("b", "z")], timestamp=[5, 3, 4], split=[3, 2, 0])
     assert future(rows).history == 1
+
+
+def test_an_order_tells_of_the_future_too_whatever_the_domain():
+    rows = interactions(
+        [("a", "x"), ("a", "y"), ("a", "z"), ("b", "z"), ("b", "x")], order=[1, 5, 3, 0, 1], split=[0, 0, 2, 0, 2]
+    )
+    assert history(rows) == 1 / 2 and future(rows) is None
+    assert history(replace(rows, order=None)) is None
+    data = replace(clean().interactions, split=None, domain=(np.arange(30) % 2).astype(np.int8), domains=("a", "b"))
+    later = Recipe(split="leave_last_out", val=1, test=1, later_rows="keep")
+    kept, cut = (prepare(Memory(data), recipe) for recipe in (later, replace(later, later_rows="drop")))
+    assert kinds(kept)["future_history"].count > 20 and "future_history" not in kinds(cut)
+    ordered = replace(data, timestamp=None, order=data.timestamp)
+    told = report(prepare(Memory(ordered), replace(later, later_rows="drop")))
+    assert "Test rows older than some train row of the same user: 0.0%.\n" in told
 
 
 def test_planted_twins_by_title():

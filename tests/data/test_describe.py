@@ -42,8 +42,9 @@ def test_card_of_repeated_rows_domains_and_many_ratings() -> None:
     text = describe(Table(Path(), frame, Columns("user", "item", rating="rating", domain="kind")))
     assert "1 rows repeat a pair of user and item; 21 distinct pairs" in text
     assert "22 distinct values, mean 2.62" in text
-    assert "domain odd      10 interactions, 1 users, 10 items" in text
-    assert "shared users    1 have" in text
+    assert "domain odd      10 interactions, 1 users, 10 items, density 100.0000%" in text
+    assert "shared users    1 have interactions in more than one domain (50.0% of all)" in text
+    assert "users by domain 1 in even and odd, 1 in even only" in text
     assert "none, and no order" in text
 
 

@@ -53,6 +53,15 @@ def test_steps_items_and_nodes() -> None:
     assert lines[-1] == "Text: none; data.text asks for it."
 
 
+def test_domains_have_a_section_where_there_are_several() -> None:
+    several = replace(interactions(PAIRS, split=[0, 0, 0, 0, 2]), domain=np.array([0, 0, 1, 1], np.int8))
+    several = replace(several, domains=("book", "movie"))
+    lines = page(prepare(Memory(several, ITEMS), Recipe(split="official", val=0, unseen_items="keep")))
+    place = lines.index("| book and movie | 1 | 50.0% |")
+    assert "1 of 2 users (50.0%) have train rows in more than one domain." in lines[place:]
+    assert not any("domain" in line for line in page(world()))
+
+
 def test_edges_are_those_of_positives() -> None:
     assert "| user | 2 | 3 | 2 | |" in page(world(positive=4))
 

@@ -13,6 +13,7 @@ from recsys_lightning.data.graph import TypedGraph
 from recsys_lightning.data.prepare import Recipe, prepare
 from recsys_lightning.data.vocabulary import Attribute
 from tests.data.memory import Memory, interactions
+from tests.worlds import DomainSource
 
 ITEMS = pd.DataFrame({"genres": [["b", "a", "b"], [], ["c"], ["test only"]]}, index=["x", "y", "z", "t"])
 PAIRS = [("u", "x"), ("u", "y"), ("v", "x"), ("v", "z"), ("u", "z"), ("v", "t")]
@@ -50,6 +51,33 @@ def test_weights_lie_on_both_directions():
     graph = typed(weights=EdgeWeights("rating", 2.0)).build(rows)
     assert graph["user", "rates", "movie"].weight.tolist() == [0.5, 1, 1.5, 2]
     assert torch.equal(graph["movie", "rev_rates", "user"].weight, graph["user", "rates", "movie"].weight)
+
+
+def test_rows_of_each_domain_are_edges_of_a_type_of_their_own():
+    rows = world().interactions.take(world().mask("train"))
+    of_domain = {"domains": ("film", "series"), "domain": np.array([1, 0, 1], np.int8)}
+    one, many = (typed(weights=EdgeWeights("rating", 2.0), **parts) for parts in ({}, of_domain))
+    graph, joint = many.build(rows), one.build(rows)
+    assert graph.node_types == joint.node_types and many.digest != one.digest
+    assert set(graph.edge_types) == set(many.edge_types)
+    assert [name for source, name, _ in many.edge_types if source == "user"] == ["rates_film", "rates_series"]
+    for code, name in enumerate(("film", "series")):
+        own = of_domain["domain"][rows.item] == code
+        for edge_type, whole in (
+            (("user", f"rates_{name}", "movie"), ("user", "rates", "movie")),
+            (("movie", f"rev_rates_{name}", "user"), ("movie", "rev_rates", "user")),
+        ):
+            assert torch.equal(graph[edge_type].edge_index, joint[whole].edge_index[:, own])
+            for column in ("rating", "time", "weight"):
+                assert torch.equal(graph[edge_type][column], joint[whole][column][own])
+
+
+def test_prepared_data_of_several_domains_have_a_relation_with_each():
+    prepared = prepare(DomainSource(), Recipe(split="random"), None)
+    graph = prepared.views("train").graph
+    assert prepared.schema().edge_types[:2] == (("user", "rates_movie", "item"), ("user", "rates_book", "item"))
+    edges = sum(graph[kind].num_edges for kind in graph.edge_types if kind[0] == "user")
+    assert edges == prepared.mask("train").sum()
 
 
 def test_a_hierarchy_leads_from_child_to_parent_only():

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from recsys_lightning.data.negatives import Popularity, Uniform
 from recsys_lightning.data.prepare import Recipe, prepare
+from recsys_lightning.data.sources import MovieTweetings
 from recsys_lightning.errors import InputError
+from tests.conftest import REPOSITORY
 from tests.data.memory import Memory, interactions, random_interactions
 
 RECIPES = [
@@ -233,6 +235,22 @@ def test_fingerprint_changes_with_every_fact():
     found = {prepare(Memory(rows), changed).fingerprint for rows, changed in variants}
     assert len(found | {original}) == 6
     assert prepare(Memory(data), recipe).fingerprint == original
+
+
+SAMPLE = {
+    Recipe(): "fcd89f5ce8662837",
+    Recipe(split="random"): "2dc2984acf7eb64d",
+    Recipe(split="leave_last_out", val=1, test=1): "4332a33ffb70928b",
+    Recipe(split="item_cold", shots=2, reserve=5): "dbd0a0ad64302a67",
+    Recipe(split="user_cold", shots=2, reserve=5, positive=7): "02a5b10d5754c998",
+    Recipe(split="random", user_core=6, item_core=6, min_rating=6, seed=3): "3d3eb50d7f04e9c4",
+}
+"""Fingerprints of the embedded sample, as checkpoints hold them: no change of the program may change one."""
+
+
+@pytest.mark.parametrize("recipe", SAMPLE, ids=lambda recipe: recipe.split)
+def test_the_embedded_sample_stays_what_it_is(recipe):
+    assert prepare(MovieTweetings(REPOSITORY / "data"), recipe).fingerprint.startswith(SAMPLE[recipe])
 
 
 def test_split_has_a_name_for_people():

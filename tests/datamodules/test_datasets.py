@@ -24,13 +24,14 @@ from recsys_lightning.datamodules.datasets import (
     LightGCNSplit,
     MovieLens,
     MovieTweetings,
+    SyntheticDomains,
     Table,
 )
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from tests.conftest import REPOSITORY
 
 EVERY: dict[type[InteractionsDataModule], dict[str, object]] = {
-    MovieTweetings: {"variant": "raw"},
+    MovieTweetings: {"variant": "raw", "domains": {"action": ["Action"], "drama": ["Drama"]}},
     MovieLens: {"variant": "1m", "metadata": "films.csv", "reviews": "reviews.jsonl"},
     GraphReady: {"folder": "mine", "fold": "u2"},
     Goodbooks: {"ratings": "ratings_random.csv"},
@@ -47,6 +48,15 @@ EVERY: dict[type[InteractionsDataModule], dict[str, object]] = {
         "author_separator": ";",
         "encoding": "latin-1",
         "on_bad": "drop",
+    },
+    SyntheticDomains: {
+        "users": 50,
+        "overlap": 0.5,
+        "rows": 6.0,
+        "factors": 2,
+        "noise": 0.7,
+        "popularity": 0.0,
+        "seed": 3,
     },
     Table: {"interactions": "mine.csv", "columns": Columns("who", "what"), "name": "mine"},
 }
@@ -83,6 +93,7 @@ def test_splits_suit_the_data() -> None:
     assert (LightGCNSplit().recipe.split, LightGCNSplit().recipe.unseen_items) == ("official", "keep")
     assert GraphReady().recipe.split == "official"
     assert HetrecLastFM().recipe.split == "random"
+    assert SyntheticDomains().recipe.split == "leave_last_out"
     own = Books().recipe
     assert (own.orphans, own.user_core, own.item_core, own.split) == ("drop", 5, 10, "leave_last_out")
     assert MovieTweetings().recipe.split == MovieLens().recipe.split == "global_time"

@@ -11,13 +11,14 @@ import torch
 
 from recsys_lightning.batches import CSR, RankingBatch, Views
 from recsys_lightning.data.graph_recipe import GraphRecipe
+from recsys_lightning.data.hard_negatives import HardNegatives
 from recsys_lightning.data.loaders import RankingLoader
 from recsys_lightning.data.negatives import InBatch, Uniform
 from recsys_lightning.data.prepare import Recipe
 from recsys_lightning.datamodules.interactions import SCORES_PER_BATCH, InteractionsDataModule
 from recsys_lightning.errors import InputError
 from tests.data.memory import Memory, interactions, random_interactions
-from tests.worlds import MemorySource
+from tests.worlds import DomainSource, MemorySource
 
 RANDOM = Recipe(split="random")
 
@@ -332,3 +333,76 @@ def test_given_rows_change_nothing_that_is_trained_on() -> None:
     assert_same_views(one.fitting_views, other.fitting_views)
     for batch, same in zip(one.train_dataloader(), other.train_dataloader(), strict=True):
         assert all(map(torch.equal, batch, same))
+
+
+@pytest.mark.parametrize("split", ["leave_last_out", "global_time"])
+def test_val_rows_are_not_shown_where_they_may_be_later_than_test_rows(
+    split: Literal["leave_last_out", "global_time"],
+) -> None:
+    rows = random_interactions()
+    rows = replace(rows, domain=(np.arange(rows.num_items) % 2).astype(np.int8), domains=("book", "movie"))
+    recipe = Recipe(split=split, val=0.2, test=0.2)
+    data = InteractionsDataModule(Memory(rows), recipe, test_views="train+val")
+    if split == "global_time":
+        data.setup("test")
+        return
+    for stage in ("fit", "test", "predict"):
+        with pytest.raises(
+            InputError, match=r"test_views: train\+val would show models the future: .* book, movie, and"
+        ):
+            data.setup(stage)
+    InteractionsDataModule(Memory(rows), recipe).setup("test")
+    alone = InteractionsDataModule(Memory(rows), replace(recipe, only="book"), test_views="train+val")
+    alone.setup("test")
+    assert pairs(alone.views.train) == rows_of(alone, "train", "val")
+
+
+# Several domains
+
+
+def domains(**options: object) -> InteractionsDataModule:
+    return InteractionsDataModule(DomainSource(), RANDOM, **options)  # type: ignore[arg-type]
+
+
+def test_batches_of_domains_hold_the_train_pairs_once_with_negatives_of_their_domain() -> None:
+    data = domains(batch_size=64)
+    found, own = set(), pairs(data.prepared.known("train"))
+    domain = data.views.domain
+    assert domain is not None
+    for batch in data.pair_loader(Uniform(5)):
+        found |= set(zip(batch.user.tolist(), batch.item.tolist(), strict=True))
+        assert len(domain[batch.item].unique()) == 1 and (domain[batch.negative] == domain[batch.item][:, None]).all()
+        user = batch.user[:, None].expand_as(batch.negative)
+        assert not own & set(zip(user.flatten().tolist(), batch.negative.flatten().tolist(), strict=True))
+    assert found == own == rows_of(data, "train")
+
+
+def test_negatives_of_domains_know_nothing_of_held_out_rows() -> None:
+    """Guarantee G10: val and test rows are drawn like any other item."""
+    data = domains(batch_size=64)
+    drawn = {
+        (int(user), int(item))
+        for batch in data.pair_loader(Uniform(50))
+        for user, items in zip(batch.user, batch.negative, strict=True)
+        for item in items
+    }
+    assert len(drawn & rows_of(data, "val", "test")) > 0.9 * len(rows_of(data, "val", "test"))
+
+
+def test_users_are_ranked_in_each_domain_that_they_have_rows_of() -> None:
+    data = domains(eval_batch_size=7)
+    domain = data.views.domain
+    assert domain is not None
+    for split, before in (("val", ["train"]), ("test", ["train", "val"])):
+        found: set[tuple[int, int]] = set()
+        for batch in data.ranking_loader(split):
+            users, seen, relevant = ranked([batch])  # type: ignore[arg-type]
+            assert {user for user, item in relevant if domain[item] == batch.domain} == set(users)
+            assert seen == {pair for pair in rows_of(data, *before) if pair[0] in users}
+            found |= {(user, item) for user, item in relevant if domain[item] == batch.domain}
+        assert found == rows_of(data, split)
+
+
+def test_hard_negatives_are_refused_on_several_domains() -> None:
+    with pytest.raises(InputError, match=r"these data have 2 \(movie, book\)\. Choose Uniform, Popularity or InBatch"):
+        domains().pair_loader(HardNegatives())

@@ -10,7 +10,7 @@ from torch import Tensor
 from recsys_lightning.batches import Views
 from recsys_lightning.explain.advisor import Advisor
 from recsys_lightning.explain.catalogue import Catalogue
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import Recommender
 from recsys_lightning.schema import Schema
 from tests.worlds import blocks

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,8 +10,18 @@ from recsys_lightning.batches import CSR, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain.advisor import EXPLAINERS, Advisor
 from recsys_lightning.explain.explainers import Contrast, Occlusion
-from recsys_lightning.models import EASE, GAT, MF, HybridRecommender, ItemKNN, LightGCN, Popularity, Recommender
-from tests.explain.models import advisor, catalogue, score
+from recsys_lightning.models import (
+    EASE,
+    GAT,
+    MF,
+    GenreGAT,
+    HybridRecommender,
+    ItemKNN,
+    LightGCN,
+    Popularity,
+    Recommender,
+)
+from tests.explain.models import advisor, catalogue, score, train
 from tests.models import graphs, hybrids
 from tests.worlds import csr
 
@@ -197,3 +209,67 @@ def test_what_is_wrong_is_said(user: str, item: str, explainer: str | None, k: i
         one.recommend("u4", k)
         one.explain_recommendation(user, item, explainer)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("model", [GAT, GenreGAT])
+@pytest.mark.parametrize("explainer", ["exact", "occlusion", "integrated_gradients", "gnn"])
+def test_rows_of_several_domains_are_explained_together(model: type[Recommender], explainer: str) -> None:
+    torch.manual_seed(0)
+    matrix = torch.rand(23, 17) < 0.4
+    views = graphs.views_of_domains(matrix)
+    schema = graphs.with_domains(graphs.schema(23, 17))
+    asked = Advisor(train(model(schema, dim=8, heads=2), views, 5), views, catalogue(schema))
+    own = {f"m{item}" for item in views.train.col[: int(views.train.crow[1])].tolist()}
+    unseen = next(f"m{item}" for item in range(17) if f"m{item}" not in own)
+    found = asked.explain_recommendation("u0", unseen, explainer, fidelity=True)
+    assert own <= {effect.target for effect in found.effects if effect.relation == "rates"}
+    assert {listened.item for listened in found.attention} == own
+    assert sum(listened.weight for listened in found.attention) == pytest.approx(1)
+    assert found.fidelity is not None
+    if found.rest is not None:
+        assert sum(effect.value for effect in found.effects) + found.rest == pytest.approx(found.score, abs=1e-4)
+
+
+# Several domains
+
+
+def in_domains(kind: type[Recommender] = EASE) -> Advisor:
+    """The world of blocks; each third item is a book."""
+    one = advisor(kind)
+    views = Views(one.views.train, 30, domain=(torch.arange(30) % 3 == 2).long())
+    names = replace(one.catalogue, schema=replace(one.catalogue.schema, domains=("movie", "book")))
+    return Advisor(one.model, views, names)
+
+
+@pytest.mark.parametrize("kind", [EASE, Popularity])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_domain_has_lists_of_its_own(kind: type[Recommender], known: bool) -> None:
+    one = in_domains(kind)
+    everything = [line.item for line in advisor(kind).recommend("u4", 30, exclude_known=not known)]
+    for name, own in (("movie", {0, 1}), ("book", {2})):
+        found = one.recommend("u4", 30, exclude_known=not known, domain=name)
+        assert [line.item for line in found] == [item for item in everything if int(item[1:]) % 3 in own]
+        assert [line.rank for line in found] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("explainer", ["exact", "contrast", "occlusion"])
+def test_an_explained_item_is_ranked_in_its_domain(explainer: str) -> None:
+    one = in_domains()
+    places = {line.item: line.rank for name in ("movie", "book") for line in one.recommend("u4", 30, domain=name)}
+    asked = list(places)[::3]
+    found = one.explain("u4", asked, explainer, fidelity=explainer == "exact")
+    assert [(why.item, why.rank) for why in found] == [(item, places[item]) for item in asked]
+    if explainer == "exact":
+        books = sum(int(item[1:]) % 3 == 2 for item in places)
+        assert all(why.fidelity.rank <= books for why in found if why.fidelity and int(why.item[1:]) % 3 == 2)
+
+
+def test_a_domain_is_named_where_there_are_several() -> None:
+    one = in_domains()
+    for ask in (lambda: one.recommend("u4"), lambda: one.recommend_all(["u4"])):
+        with pytest.raises(InputError, match=r"ranked by themselves: name one of movie, book\.$"):
+            ask()
+    with pytest.raises(InputError, match=r"There is no domain song: name one of movie, book\.$"):
+        one.recommend("u4", domain="song")
+    with pytest.raises(InputError, match=r"There is no domain book: the items of world are of one\. Leave it out\.$"):
+        advisor(EASE).recommend("u4", domain="book")

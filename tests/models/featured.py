@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, Features, PairBatch, Views
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import Recommender
 from recsys_lightning.schema import Schema
 from tests import worlds

@@ -65,3 +65,42 @@ def views(matrix: Tensor, item_order: Tensor | None = None) -> Views:
 def edges(matrix: Tensor) -> Relation:
     """The relation whose targets are the rows, and whose sources are the columns, of a 0/1 matrix."""
     return relation(worlds.csr(matrix), matrix.shape[1])
+
+
+DOMAINS = ("movie", "book", "song")
+
+
+def with_domains(plain: Schema) -> Schema:
+    """The schema with a relation for each of three domains."""
+    rates = [("user", f"rates_{name}", "item") for name in DOMAINS]
+    both = [edge for s, name, t in rates for edge in ((s, name, t), (t, f"rev_{name}", s))]
+    others = [edge for edge in plain.edge_types if "user" not in edge]
+    return replace(plain, edge_types=(*both, *others), domains=DOMAINS)
+
+
+def views_of_domains(matrix: Tensor, weight: Tensor | None = None) -> Views:
+    """Views of a matrix whose items are of three domains in turn, with attributes; `weight` (U, I) of the edges."""
+    from torch_geometric.data import HeteroData
+
+    domain = torch.arange(matrix.shape[1]) * 5 % 7 % 3
+
+    def build() -> HeteroData:
+        graph = heterograph(matrix, attributes(matrix.shape[1]))
+        made = HeteroData()
+        for kind in graph.node_types:
+            made[kind].num_nodes = graph[kind].num_nodes
+        for code, name in enumerate(DOMAINS):
+            own = matrix.bool() & (domain == code)
+            for edge_type, edges in (
+                (("user", f"rates_{name}", "item"), own.nonzero().T),
+                (("item", f"rev_rates_{name}", "user"), own.nonzero().T.flip(0)),
+            ):
+                made[edge_type].edge_index = edges
+                if weight is not None:
+                    made[edge_type].weight = weight[own]
+        for edge_type in graph.edge_types:
+            if "user" not in edge_type:
+                made[edge_type].edge_index = graph[edge_type].edge_index
+        return made
+
+    return Views(worlds.csr(matrix), matrix.shape[1], build_graph=build, domain=domain)

@@ -13,7 +13,7 @@ from torch import Tensor
 from recsys_lightning.batches import History, PairBatch, Text, Views
 from recsys_lightning.data.history import histories
 from recsys_lightning.data.interactions import Interactions
-from recsys_lightning.losses import Contrastive, bpr
+from recsys_lightning.losses.ranking import Contrastive, bpr
 from recsys_lightning.models import HybridRecommender
 from recsys_lightning.schema import Schema
 from tests import worlds

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from recsys_lightning.batches import CSR, PairBatch, Views
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import GenreGAT
 from recsys_lightning.models.footprint import Footprint
 from recsys_lightning.schema import EdgeType, Schema

@@ -32,6 +32,22 @@ class TestGATv2(TrainedContract):
     options = {"dim": 12, "heads": 3, "scoring": "gatv2"}  # noqa: RUF012
 
 
+class TestGATOfDomains(TrainedContract):
+    model = GAT
+    options = {"dim": 12, "heads": 3}  # noqa: RUF012
+
+    def views(self, matrix: Tensor, item_order: Tensor | None = None) -> Views:
+        views = graphs.views_of_domains(matrix)
+        if item_order is not None:
+            assert views.domain is not None
+            views.domain = views.domain[item_order]
+        return views
+
+    def build(self, matrix: Tensor, seed: int = 0) -> GAT:
+        torch.manual_seed(seed)
+        return GAT(graphs.with_domains(worlds.schema(*matrix.shape)), **self.options).eval()
+
+
 class TestGATWithAttributes(TrainedContract):
     model = GAT
     options = {"dim": 12, "heads": 3, "dropout": 0.1}  # noqa: RUF012
@@ -93,6 +109,74 @@ def test_outputs_and_gradients_equal_torch_geometrics(scoring: str, seed: int) -
     gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
     for ours, theirs in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
         torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def of_domains(seed: int = 0, **options: Any) -> tuple[GAT, Views]:
+    """A model of three domains in float64 with biases, without attributes; users 3 and 4 lack rows, item 5 too."""
+    torch.manual_seed(seed)
+    matrix = torch.rand(23, 17) < 0.3
+    views = graphs.views_of_domains(matrix)
+    assert views.domain is not None
+    matrix[3], matrix[:, 5], matrix[4, views.domain == 1] = False, False, False
+    schema = graphs.with_domains(worlds.schema(23, 17))
+    model = GAT(schema, **{"dim": 12, "heads": 3, **options}).double().eval()
+    with torch.no_grad():
+        for table in (*model.bias.values(), *model.nodes.values()):
+            table.normal_()
+    return model, graphs.views_of_domains(matrix)
+
+
+@pytest.mark.parametrize("scoring", ["gat", "gatv2"])
+@given(seed=st.integers(0, 999))
+@settings(max_examples=10, deadline=None)
+def test_domains_are_what_a_type_of_items_for_each_is_in_torch_geometric(scoring: str, seed: int) -> None:
+    model, views = of_domains(seed, scoring=scoring)
+    assert views.domain is not None
+    layer = pyg(model, scoring)
+    members = [(views.domain == code).nonzero()[:, 0] for code in range(3)]
+    place = torch.empty(17, dtype=torch.long)
+    x, edges, convolutions = {"user": model.nodes["user"]}, {}, {}
+    for name, items in zip(graphs.DOMAINS, members, strict=True):
+        place[items] = torch.arange(len(items))
+        x[name] = model.nodes["item"][items]
+        user, item = views.graph["user", f"rates_{name}", "item"].edge_index
+        assert set(item.tolist()) <= set(items.tolist())
+        edges["user", f"rates_{name}", name] = torch.stack([user, place[item]])
+        edges[name, f"rev_rates_{name}", "user"] = torch.stack([place[item], user])
+        convolutions["user", f"rates_{name}", name] = layer.convs["user", f"rates_{name}", "item"]
+        convolutions[name, f"rev_rates_{name}", "user"] = layer.convs["item", f"rev_rates_{name}", "user"]
+    out = type(layer)(convolutions, aggr="sum")(x, edges)
+    items = torch.zeros(17, 12, dtype=torch.float64)
+    for name, own in zip(graphs.DOMAINS, members, strict=True):
+        items = items.index_copy(0, own, out[name])
+    expected = [out["user"] + model.bias["user"], items + model.bias["item"]]
+    actual = model.encode(views)
+    weights = [torch.randn_like(rows) for rows in expected]
+    losses = [sum((w * rows).sum() for w, rows in zip(weights, side, strict=True)) for side in (actual, expected)]
+    gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
+    for ours, theirs in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+def test_what_domains_pass_on_is_weighed_and_attributed_row_by_row() -> None:
+    model, views = of_domains()
+    rows = len(views.train.col)
+    weight = torch.ones(rows, dtype=torch.float64, requires_grad=True)
+    state = model.encode_weighed(views, {RATES: weight})
+    for ours, expected in zip(state, model.encode(views), strict=True):
+        torch.testing.assert_close(ours, expected, **CLOSE)
+    for user in (0, 3, 4):
+        items = torch.arange(17)
+        own, value, rest = model.contributions(views, state, user, items)
+        assert torch.equal(own, views.train.col[views.train.crow[user] : views.train.crow[user + 1]])
+        torch.testing.assert_close(value.sum(1) + rest, state.item @ state.user[user], **CLOSE)
+        # what a row passes to its user is the derivative of the user's vector in the row's weight
+        probe = torch.randn(12, dtype=torch.float64)
+        (gradient,) = torch.autograd.grad(state.user[user] @ probe, weight, retain_graph=True)
+        span = slice(int(views.train.crow[user]), int(views.train.crow[user + 1]))
+        passed = torch.linalg.lstsq(state.item.detach(), value.detach()).solution.T
+        torch.testing.assert_close(gradient[span], passed @ probe, atol=1e-8, rtol=1e-8)
+        assert gradient.count_nonzero() <= len(own)
 
 
 def test_number_of_parameters_at_the_reference_sizes() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recsys_lightning.batches import Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.losses import bpr
+from recsys_lightning.losses.ranking import bpr
 from recsys_lightning.models import LightGCN
 from tests import worlds
 from tests.models.contract import TrainedContract

@@ -141,7 +141,6 @@ def test_squares_are_of_embeddings_alone() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sparse": True, "max_norm": 1.0}, r"table\.sparse and table\.max_norm 1\.0 do not go together.*Set"),
         ({"max_norm": 0.0}, r"table\.max_norm is 0\.0; it must be above 0"),
         ({"max_norm": float("nan")}, r"table\.max_norm is nan"),
     ],

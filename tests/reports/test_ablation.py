@@ -175,3 +175,36 @@ def test_quarters_part_everything_in_order(sizes: list[int]) -> None:
     assert len(parts) <= 4 and (sum(part.astype(int) for part in parts) == 1).all() if sizes else not parts
     for smaller, larger in itertools.pairwise(parts):
         assert counted[smaller].max() < counted[larger].min()
+
+
+def in_domains(gain: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """All users in movies, every fourth in books too; what is gained is gained in books only."""
+    movies, books = values(0.0, seed), values(gain, seed + 100).iloc[::4]
+    return pd.concat([movies.assign(domain="movie"), books.assign(domain="book")], ignore_index=True)
+
+
+def test_domains_weigh_alike_and_have_lines_of_their_own() -> None:
+    base, other = in_domains(), in_domains(0.1, seed=1).sample(frac=1, random_state=0)
+    found = compare("genres", ("base", [base] * 2), {"off": [other] * 2}, {"off": without("genre")}, "ndcg_10")
+    lines = {(line.variant, line.over): line for line in found}
+    together = lines["off", "all users"]
+    assert together.users == USERS and together.difference is not None
+    assert together.mean == pytest.approx(other.groupby("domain")["ndcg_10"].mean().mean(), abs=1e-9)
+    assert together.difference.mean == pytest.approx(0.05, abs=0.003) and together.difference.sign == 1
+    movie, book = lines["off", "users in movie"], lines["off", "users in book"]
+    assert (movie.users, book.users) == (USERS, USERS // 4)
+    assert movie.difference is not None and movie.difference.sign == 0
+    assert book.difference is not None and book.difference.mean == pytest.approx(0.1, abs=0.005)
+    assert sum(line.users for (variant, over), line in lines.items() if variant == "off" and "items" in over) == USERS
+
+
+def test_runs_of_other_domains_are_refused() -> None:
+    base = in_domains()
+    for other in (base.iloc[:-1], base.drop(columns="domain"), base.assign(domain="movie")):
+        with pytest.raises(InputError, match="different users"):
+            compare("genres", ("base", [base]), {"off": [other]}, {"off": without("genre")}, "ndcg_10")
+
+
+def test_the_domain_is_no_metric() -> None:
+    with pytest.raises(InputError, match=r"there are ndcg_10\.$"):
+        compare("genres", ("base", [in_domains()]), {}, {}, "ndcg_5")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
 from recsys_lightning.data.audit import Future
 from recsys_lightning.data.filters import Step
+from recsys_lightning.reports.domains import ALL, Group
 from recsys_lightning.reports.floors import Floor
 from recsys_lightning.reports.ranking import LISTED, RankingReport, comparison, floor_table
+from recsys_lightning.reports.tables import DASH
 from tests.worlds import schema
 
 
@@ -122,3 +125,61 @@ def test_floors_alone() -> None:
     text = floor_table([*REPORT.floors, Floor("GFCF", note="too large.")], schema(3, 4), 5)
     assert text.splitlines()[0] == "world, none, full ranking"
     assert "0.2500*" in text and text.splitlines()[-1] == "GFCF is missing: too large."
+
+
+# Several domains
+
+
+def several(**changes: float) -> dict[str, float]:
+    """What a test on two domains has."""
+    values = metrics(0.3)
+    for name, ndcg, users in (("movie", 0.4, 1200), ("book", 0.2, 34)):
+        values |= {f"{key}_{name}": value for key, value in metrics(ndcg, users=users).items()}
+    return values | {"ndcg_5_worst": 0.2, "recall_5_worst": 0.5} | changes
+
+
+DOMAINS = replace(
+    REPORT,
+    domains=("movie", "book"),
+    results={f"test/{name}": value for name, value in several().items()},
+    floors=(Floor("EASE", {"l": 5.0}, True, several(ndcg_5=0.25, ndcg_5_movie=0.3, ndcg_5_book=0.21)),),
+    groups=[Group("", ALL, 1220, 0.3, 0.28, 0.32), Group("book", "here only", 1, 0.5, -inf, inf)],
+    held_out=1234,
+)
+
+
+def test_domains_have_a_table_and_users_by_where_they_are_known() -> None:
+    text = DOMAINS.table()
+    head = "world, random, val 0.1, test 0.1, 1,200 users in movie and 34 users in book, full ranking"
+    assert text.splitlines()[0] == head
+    lines = text.split("By domain\n\n")[1].splitlines()
+    assert [line.split()[:4] for line in lines[2:6]] == [
+        ["movie", "1,200", "0.5000", "0.4000"],
+        ["book", "34", "0.5000", "0.2000"],
+        ["mean", "1,220", "0.5000", "0.3000"],
+        ["worst", DASH, "0.5000", "0.2000"],
+    ]
+    assert lines[4].endswith("0.2800 to 0.3200")
+    assert lines[9].split() == ["book", "here", "only", "1", "0.5000", DASH]
+
+
+def test_the_comparison_has_columns_of_each_domain() -> None:
+    head, (own, floor) = DOMAINS.comparison()
+    assert head[6:9] == ["ndcg@5 movie", "ndcg@5 book", "ndcg@5 worst"] and head[-2:] == ["lists", "test s"]
+    assert own[6:9] == [0.4, 0.2, 0.2] and floor[6:8] == [0.3, 0.21] and own[-2] == 1234
+    assert {"ndcg@5", "ndcg@5 book", "ndcg@5 worst"} <= set(DOMAINS.best)
+
+
+def test_a_domain_under_the_floor_is_marked_by_itself() -> None:
+    first, second = remarks(DOMAINS).splitlines()
+    assert first == "UNDER THE FLOOR: LightGCN has ndcg_5_book 0.2000; better are EASE (0.2100)."
+    assert second == "Only 34 users were tested in book: differences between models may be chance."
+
+
+def test_lists_in_all_domains_are_counted_for_what_is_partial() -> None:
+    assert "PARTIAL: 1,234 of 1,300 users were tested" in remarks(replace(DOMAINS, held_out=1300))
+
+
+def test_floors_alone_have_the_columns_of_domains() -> None:
+    found = floor_table(DOMAINS.floors, replace(schema(3, 4), domains=("movie", "book")), 5)
+    assert "ndcg@5 worst" in found and "0.2100*" in found

@@ -19,7 +19,7 @@ from recsys_lightning.callbacks.checkpoint import BestAndLast, read_checkpoint
 from recsys_lightning.data.hard_negatives import HardNegatives
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.losses import SampledSoftmax
+from recsys_lightning.losses.ranking import SampledSoftmax
 from recsys_lightning.metrics.ranking import tie_priority
 from recsys_lightning.models.mf import MF
 from recsys_lightning.tasks import mining

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from recsys_lightning.batches import PairBatch, Views
+from recsys_lightning.batches import PairBatch
 from recsys_lightning.data.negatives import InBatch, NegativeSampler, Popularity, Uniform
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
@@ -19,14 +17,10 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.losses import ranking as losses
 from recsys_lightning.losses.ranking import Contrastive, info_nce
 from recsys_lightning.models import memory
-from recsys_lightning.models.base import Embeddings
-from recsys_lightning.models.ease import EASE
 from recsys_lightning.models.genre_gat import GenreGAT
 from recsys_lightning.models.mf import MF
-from recsys_lightning.models.popularity import Popularity as PopularityModel
 from recsys_lightning.schema import Schema
 from recsys_lightning.tasks import ranking
-from recsys_lightning.tasks.evaluation import TopItems
 from recsys_lightning.tasks.ranking import Ranking
 from tests.tasks.test_base import data, trainer
 from tests.worlds import MemorySource
@@ -79,83 +73,6 @@ def test_weight_decay_is_of_the_embeddings_of_the_batch(tmp_path: Path) -> None:
     penalty = decayed.recommender.penalty(state, batch.user, batch.item, batch.negative)
     assert penalty > 0
     torch.testing.assert_close(terms[1] - terms[0], 0.1 * penalty)
-
-
-def test_closed_forms_are_tested_without_training_and_not_fitted(tmp_path: Path) -> None:
-    task = Ranking(partial(EASE, regularization=10.0), k=[5])
-    trainer(tmp_path).test(task, data(), verbose=False)
-    assert task.results["test/ndcg_5"] > 0.1
-    with pytest.raises(InputError, match="closed form"):
-        trainer(tmp_path, max_epochs=1).fit(Ranking(EASE), data())
-
-
-def test_means_are_those_of_the_users(tmp_path: Path) -> None:
-    task = Ranking(PopularityModel, k=[5, 10])
-    trainer(tmp_path).test(task, data(), verbose=False)
-    assert task.per_user is not None
-    assert len(task.per_user.user) == task.results["test/users"]
-    for name in ("recall_5", "ndcg_10"):
-        assert task.results[f"test/{name}"] == pytest.approx(float(task.per_user.values[name].mean()), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [("val/ndcg_10_sampled_5", "Monitor val/ndcg_10"), ("test/ndcg_10", "Monitor val/ndcg_10")],
-)
-def test_unsound_keys_cannot_be_monitored(tmp_path: Path, key: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        trainer(tmp_path, callbacks=[EarlyStopping(key)]).fit(Ranking(MF, sampled=5), data())
-
-
-def test_monitoring_val_without_val_rows_is_refused(tmp_path: Path) -> None:
-    module = InteractionsDataModule(MemorySource(), Recipe(split="random", val=0))
-    with pytest.raises(InputError, match="no val rows"):
-        trainer(tmp_path, callbacks=[EarlyStopping("val/ndcg_10")]).fit(Ranking(MF), module)
-
-
-def test_sampled_metrics_carry_it_in_their_names(tmp_path: Path) -> None:
-    task = Ranking(PopularityModel, k=[5], sampled=10)
-    trainer(tmp_path).test(task, data(), verbose=False)
-    assert task.results["test/ndcg_5_sampled_10"] > task.results["test/ndcg_5"]
-
-
-def test_predict_ranks_unseen_items_only(tmp_path: Path) -> None:
-    task, module = Ranking(PopularityModel, predict_k=7), data()
-    batches = trainer(tmp_path).predict(task, module)
-    known = module.prepared.csr("train", "val")
-    users = 0
-    for batch in batches or []:
-        assert isinstance(batch, TopItems)
-        assert (batch.score.diff() <= 0).all()
-        for user, items in zip(batch.user, batch.item, strict=True):
-            own = known.col[known.crow[user] : known.crow[user + 1]]
-            assert not np.isin(items, own).any()
-            users += 1
-    assert users == module.schema.num_users
-
-
-class Counting(MF):
-    """Counts how often it is asked to encode."""
-
-    calls = 0
-
-    def encode(self, views: Views) -> Embeddings:
-        type(self).calls += 1
-        return super().encode(views)
-
-
-def test_the_model_encodes_once_per_step_and_once_per_evaluation(tmp_path: Path) -> None:
-    module = InteractionsDataModule(MemorySource(), Recipe(split="random"), batch_size=64, eval_batch_size=7)
-    task = Ranking(partial(Counting, dim=4))
-    Counting.calls = 0
-    trainer(tmp_path, max_epochs=1, num_sanity_val_steps=0).fit(task, module)
-    steps = task.global_step
-    assert Counting.calls == steps + 1
-
-
-def test_cut_offs_are_checked() -> None:
-    with pytest.raises(InputError, match=r"model\.k"):
-        Ranking(MF, k=[])
 
 
 @pytest.mark.parametrize("make", [lambda schema: MF(schema, dim=4)])

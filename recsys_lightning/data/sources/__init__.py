@@ -14,6 +14,7 @@ from recsys_lightning.data.sources.hetrec import HetrecLastFM
 from recsys_lightning.data.sources.lightgcn import LightGCNSplit
 from recsys_lightning.data.sources.movielens import MovieLens
 from recsys_lightning.data.sources.movietweetings import MovieTweetings
+from recsys_lightning.data.sources.synthetic import Planted, SyntheticDomains
 from recsys_lightning.data.sources.table import Attributes, Table
 from recsys_lightning.errors import InputError
 
@@ -55,8 +56,10 @@ __all__ = [
     "LightGCNSplit",
     "MovieLens",
     "MovieTweetings",
+    "Planted",
     "Raw",
     "Source",
+    "SyntheticDomains",
     "Table",
     "open_source",
 ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recsys_lightning.data.reading.attributes import empty, read_attributes
 from recsys_lightning.data.reading.tables import Columns, read_interactions
 from recsys_lightning.data.sources.base import Card, Raw, Source
+from recsys_lightning.errors import InputError
 
 _HOMEPAGE = "https://github.com/sidooms/MovieTweetings"
 _JOINED = Card(
@@ -48,6 +54,8 @@ class MovieTweetings(Source):
         root: the data root.
         variant: `joined` is the sample of 66,519 ratings with directors and writers; `raw` the 100,000 ratings as
             published, with titles and genres only.
+        domains: genres of each domain, where the films are to be of several. A film is of the domain that names most of
+            its genres, of the first of those that name equally many, and of the last where none names any.
     """
 
     name = "movietweetings"
@@ -56,9 +64,18 @@ class MovieTweetings(Source):
     item_type = "movie"
     variants = {"movietweetings": {}, "movietweetings-raw": {"variant": "raw"}}  # noqa: RUF012
 
-    def __init__(self, root: Path, variant: Literal["joined", "raw"] = "joined") -> None:
+    def __init__(
+        self,
+        root: Path,
+        variant: Literal["joined", "raw"] = "joined",
+        domains: dict[str, list[str]] | None = None,
+    ) -> None:
         super().__init__(root)
-        self.variant = variant
+        if domains is not None and len(domains) < 2:
+            raise InputError(f"domains names {len(domains)} of them. Name two or more, or leave domains out.")
+        if domains is not None and len(domains) > 127:
+            raise InputError(f"domains names {len(domains)} of them; at most 127 are supported.")
+        self.variant, self.domains = variant, domains
         self.attributes = {"genres": "genre"}
         if variant == "raw":
             self.name, self.card = "movietweetings-raw", _RAW
@@ -72,13 +89,19 @@ class MovieTweetings(Source):
         return [self.path(name) for name in self.card.files]
 
     def options(self) -> dict[str, object]:
-        """The variant."""
-        return {"variant": self.variant}
+        """The variant, and the genres of each domain."""
+        return {"variant": self.variant, "domains": None if self.domains is None else list(self.domains.items())}
 
     def read(self) -> Raw:
         """Read either variant; `title` is `Title (Year)` in both."""
         self.check()
-        return self._raw() if self.variant == "raw" else self._joined()
+        raw = self._raw() if self.variant == "raw" else self._joined()
+        if self.domains is None:
+            return raw
+        films = raw.items["genres"].reindex(raw.interactions.item_ids.to_pylist())
+        genres = [value if isinstance(value, list) else [] for value in films]
+        domain = domain_of(genres, self.domains)
+        return replace(raw, interactions=replace(raw.interactions, domain=domain, domains=tuple(self.domains)))
 
     def _joined(self) -> Raw:
         ratings, films = self.files()
@@ -119,3 +142,28 @@ class MovieTweetings(Source):
         items = read_attributes(films, "imdb", separator="::", names=("imdb", "title", "genres"), lists={"genres": "|"})
         items["year"] = items["title"].str.extract(r"\((\d{4})\)\s*$", expand=False).astype("float64")
         return Raw(interactions, items, empty("user"))
+
+
+def domain_of(genres: Sequence[Sequence[str]], domains: Mapping[str, Sequence[str]]) -> NDArray[np.int8]:
+    """(I,) the domain of each film, a position in `domains`.
+
+    Args:
+        genres: of each film.
+        domains: genres of each.
+
+    Raises:
+        InputError: a domain names a genre that no film has.
+    """
+    known = {genre for own in genres for genre in own}
+    for name, chosen in domains.items():
+        if unknown := sorted(set(chosen) - known):
+            raise InputError(
+                f"The domain {name} names the genre {', '.join(map(repr, unknown))}, which no film has. "
+                f"Genres are {', '.join(sorted(known))}."
+            )
+    chosen_by = [set(chosen) for chosen in domains.values()]
+    common = np.array([[len(chosen.intersection(own)) for chosen in chosen_by] for own in genres])
+    common = common.reshape(len(genres), len(chosen_by))
+    common[common.sum(1) == 0, -1] = 1
+    found: NDArray[np.int8] = common.argmax(1).astype(np.int8)
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 from recsys_lightning.data.audit import Future
 from recsys_lightning.data.filters import Step
+from recsys_lightning.reports.domains import Group
 from recsys_lightning.reports.floors import Floor
 from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.values import Values
@@ -27,6 +28,7 @@ def facts_of(report: RankingReport) -> dict[str, Any]:
         "steps": [asdict(step) for step in report.steps],
         "floors": floors,
         "future": None if report.future is None else report.future._asdict(),
+        **({"groups": [_bounded(group) for group in report.groups]} if report.groups else {}),
     }
 
 
@@ -41,7 +43,7 @@ def report_of(metrics: Values, facts: Values) -> RankingReport | None:
     results = {name: value.number() for name, value in metrics.items() if name.startswith(PREFIX)}
     cuts = [int(found[1]) for name in results if (found := re.fullmatch(r"test/ndcg_(\d+)", name))]
     k = [int(value) for value in facts["k"].numbers()] or cuts
-    if not k or results.get(f"test/ndcg_{k[0]}") is None or results.get("test/users") is None:
+    if not k or any(results.get(f"{PREFIX}{name}") is None for name in (f"ndcg_{k[0]}", f"recall_{k[0]}", "users")):
         return None
     future = facts["future"]
     return RankingReport(
@@ -60,7 +62,28 @@ def report_of(metrics: Values, facts: Values) -> RankingReport | None:
         future=Future(future["tests"].whole() or 0, future["history"].number() or 0.0, future["items"].number() or 0.0)
         if future
         else None,
+        domains=_domains(metrics, results, k[0]),
+        groups=[_group(group) for group in facts["groups"]],
     )
+
+
+def _domains(metrics: Values, results: dict[str, float | None], k: int) -> list[str]:
+    """The domains, where there are figures of each; a figure may be no number where nobody was tested."""
+    names = metrics["domains"].texts()
+    whole = all(f"test/ndcg_{k}_{name}" in results and results.get(f"test/users_{name}") is not None for name in names)
+    return names if whole else []
+
+
+def _bounded(group: Group) -> dict[str, Any]:
+    """As JSON can say it."""
+    values = group._asdict()
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in values.items()}
+
+
+def _group(group: Values) -> Group:
+    bounds = (group["mean"].number(), group["low"].number(), group["high"].number())
+    mean, low, high = (nan if bound is None else bound for bound in bounds)
+    return Group(group["domain"].text(), group["name"].text(), group["users"].whole() or 0, mean, low, high)
 
 
 def _step(step: Values) -> Step:
@@ -70,6 +93,8 @@ def _step(step: Values) -> Step:
 
 def _floor(floor: Values) -> Floor:
     test = {name: value.number() for name, value in floor["test"].items()}
+    if test:
+        floor["test"]["users"].needed()
     return Floor(
         floor["name"].text(),
         options={name: option.value for name, option in floor["options"].items()},

@@ -36,7 +36,8 @@ class Run:
         diagnostics: diagnostics.json.
         shots: shots.json.
         curves: of the training.
-        per_user: each tested user's ndcg at the first cut-off.
+        per_user: ndcg at the first cut-off of each tested user, by the name of the domain; an empty one where there
+            is one domain.
         config: config.yaml as it is written.
         options: and as nested values.
     """
@@ -52,7 +53,7 @@ class Run:
     diagnostics: Values
     shots: Values
     curves: Curves | None
-    per_user: tuple[float, ...]
+    per_user: Mapping[str, tuple[float, ...]]
     config: str
     options: Mapping[str, Any]
 
@@ -99,7 +100,7 @@ def read_run(folder: Path) -> Run:
         curves=None
         if trained is None
         else read_curves(trained, str(chosen.get("monitor") or ""), str(chosen.get("mode") or "max")),
-        per_user=() if tested is None or report is None else _read_per_user(tested / PER_USER, f"ndcg_{report.k[0]}"),
+        per_user={} if tested is None or report is None else _read_per_user(tested / PER_USER, report),
         config=config,
         options=options,
     )
@@ -167,15 +168,19 @@ def _read_config(places: list[Path]) -> tuple[str, Mapping[str, Any]]:
     return text, values if isinstance(values, dict) else {}
 
 
-def _read_per_user(file: Path, column: str) -> tuple[float, ...]:
+def _read_per_user(file: Path, report: RankingReport) -> dict[str, tuple[float, ...]]:
     if not file.is_file():
-        return ()
+        return {}
     import pyarrow
     import pyarrow.parquet
 
+    column, domain = f"ndcg_{report.k[0]}", ["domain"] if report.domains else []
     try:
-        table = pyarrow.parquet.read_table(file, columns=[column])
-        return tuple(value for value in table[column].to_pylist() if value is not None)
+        table = pyarrow.parquet.read_table(file, columns=[column, *domain])
+        names = table["domain"].to_pylist() if domain else [""] * len(table)
+        rows = list(zip(names, table[column].to_pylist(), strict=True))
+        wanted = report.domains or ("",)
+        return {name: tuple(value for own, value in rows if own == name and value is not None) for name in wanted}
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"{file} is damaged: {problem}. Mend it, or remove the file.") from error

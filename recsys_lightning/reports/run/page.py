@@ -9,12 +9,15 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.reports.run.background import cold_start, data_card, environment, method
 from recsys_lightning.reports.run.behaviour import correlations, groups, lists
 from recsys_lightning.reports.run.blocks import Block, Page, Section, Text, Tile, Tiles
+from recsys_lightning.reports.run.diffusion import diffusion
 from recsys_lightning.reports.run.folder import Run, class_named, read_run
 from recsys_lightning.reports.run.geometry import gates, vectors
 from recsys_lightning.reports.run.html import page_html
 from recsys_lightning.reports.run.markdown import page_markdown
-from recsys_lightning.reports.run.results import all_metrics, beside_the_floors, headline, over_users
+from recsys_lightning.reports.run.results import all_metrics, beside_the_floors, by_domain, headline, over_users
+from recsys_lightning.reports.run.swap import swap
 from recsys_lightning.reports.run.training import training
+from recsys_lightning.reports.run.watched import watched
 from recsys_lightning.reports.tables import number
 
 MARKDOWN, HTML = "report.md", "report.html"
@@ -53,11 +56,12 @@ def page_of(run: Run) -> Page:
         title, head = _untested(run)
     else:
         title, head = f"{report.model} on {report.data}", headline(run, report)
-        panels = [all_metrics(report), over_users(run, report)]
-        sections += [beside_the_floors(run, report), Section("Metrics", [panel for panel in panels if panel])]
+        panels = [*all_metrics(report), *over_users(run, report)]
+        sections += [beside_the_floors(run, report), by_domain(report), Section("Metrics", panels)]
+    sections += [swap(run), diffusion(run)]
     found = run.diagnostics
     sections += [groups(found), cold_start(run), lists(found), correlations(found), gates(found), vectors(found)]
-    sections += [training(run), data_card(report), method() if report else None, environment(run)]
+    sections += [training(run), *watched(run), data_card(report), method() if report else None, environment(run)]
     return Page(title, head, [section for section in sections if section is not None])
 
 

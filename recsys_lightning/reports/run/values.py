@@ -85,15 +85,16 @@ class Values:
         """A list of texts."""
         return [entry.text() for entry in self]
 
+    def needed(self) -> float:
+        """A number that must be there."""
+        number = self.number()
+        if number is None:
+            self._refuse("a number")
+        return number
+
     def numbers(self) -> list[float]:
         """A list of numbers, without gaps."""
-        found = []
-        for entry in self:
-            number = entry.number()
-            if number is None:
-                entry._refuse("a number")
-            found.append(number)
-        return found
+        return [entry.needed() for entry in self]
 
     def _refuse(self, wanted: str) -> NoReturn:
         shown = json.dumps(self.value, ensure_ascii=False, default=str)

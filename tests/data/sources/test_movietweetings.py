@@ -6,9 +6,12 @@ import gzip
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recsys_lightning.data.sources import MovieTweetings
+from recsys_lightning.data.sources.movietweetings import domain_of
+from recsys_lightning.errors import InputError
 
 SAMPLE = Path(__file__).parents[3] / "data"
 
@@ -50,6 +53,46 @@ def test_raw_keeps_leading_zeros(tmp_path: Path) -> None:
         "year": 1913.0,
     }
     assert raw.items.loc["1853728", "genres"] == []
+
+
+GROUPS = {"action": ["Action", "War"], "drama": ["Drama", "Comedy"], "rest": ["Horror", "War"]}
+
+
+def test_films_are_of_the_domain_that_names_most_of_their_genres() -> None:
+    films = [["War", "Action", "Drama"], ["Drama", "Action"], ["Comedy", "Drama", "War"], ["War"], [], ["Horror"]]
+    assert domain_of(films, GROUPS).tolist() == [0, 0, 1, 0, 2, 2]
+    assert domain_of(films, GROUPS).dtype == np.int8
+    with pytest.raises(
+        InputError, match=r"domain rest names the genre 'Horor', 'Wars', which no film has\. Genres are Ac"
+    ):
+        domain_of(films, {**GROUPS, "rest": ["Horor", "Wars"]})
+
+
+def test_the_sample_can_have_domains(tmp_path: Path) -> None:
+    groups = {"drama": ["Drama", "Comedy"], "rest": ["Action"]}
+    source, plain = MovieTweetings(SAMPLE, domains=groups), MovieTweetings(SAMPLE)
+    raw, found = source.read(), source.read().interactions
+    assert found.domains == ("drama", "rest") and found.domain is not None
+    films = raw.items["genres"].reindex(found.item_ids.to_pylist())
+    drama = [len({"Drama", "Comedy"} & set(genres)) >= max(1, "Action" in genres) for genres in films]
+    assert (found.domain == 0).tolist() == drama
+    assert plain.read().interactions.domain is None
+    assert (
+        source.options() != plain.options() != MovieTweetings(SAMPLE, domains=dict([*groups.items()][::-1])).options()
+    )
+    assert source.options() != MovieTweetings(SAMPLE, domains=dict([*groups.items()][::-1])).options()  # order counts
+    folder = tmp_path / "movietweetings"
+    folder.mkdir()
+    (folder / "ratings.dat").write_text("1::01::7::1365029107\n2::02::8::1366576639\n2::03::8::1366576639\n")
+    (folder / "movies.dat").write_text("01::A (1913)::Action|Drama\n02::B (2000)::\n")
+    own = MovieTweetings(tmp_path, "raw", {"acts": ["Action"], "others": []}).read().interactions
+    assert own.domain is not None and own.domain.tolist() == [0, 1, 1]  # nothing is known of the third
+
+
+@pytest.mark.parametrize("number", [0, 1, 128])
+def test_too_few_or_many_domains_are_refused(number: int) -> None:
+    with pytest.raises(InputError, match=f"domains names {number} of them"):
+        MovieTweetings(SAMPLE, domains={f"d{n}": ["Drama"] for n in range(number)})
 
 
 @pytest.mark.slow

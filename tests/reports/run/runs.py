@@ -248,3 +248,27 @@ def everything(root: Path) -> Path:
     write(folder / "diagnostics.json", diagnostics())
     write(folder / "shots.json", shots())
     return folder
+
+
+def domains(root: Path, **changes: Any) -> Path:
+    """A folder of `recsys test` on two domains."""
+    folder = root / "world-twotower" / "version_0"
+    figures: dict[str, Any] = {}
+    for end, recall, ndcg in (("", 0.2, 0.15), ("_movie", 0.3, 0.2), ("_book", 0.1, 0.1), ("_worst", 0.1, 0.1)):
+        figures |= {f"test/recall_5{end}": recall, f"test/ndcg_5{end}": ndcg}
+    figures |= {"test/users": 200.0, "test/users_movie": 120.0, "test/users_book": 80.0}
+    plain = {name: value for name, value in metrics().items() if not name.startswith("test/")}
+    write(folder / "metrics.json", plain | figures | {"domains": ["movie", "book"]} | changes)
+    groups = [("", "all", 150, 0.15), ("movie", "all", 120, 0.2), ("book", "all", 80, 0.1)]
+    found = [
+        {"domain": domain, "name": name, "users": users, "mean": mean, "low": mean - 0.02, "high": mean + 0.02}
+        for domain, name, users, mean in groups
+    ]
+    alone = {"domain": "book", "name": "elsewhere only", "users": 1, "mean": 0.05, "low": None, "high": None}
+    tests = {"ndcg_5": 0.17, "ndcg_5_movie": 0.15, "ndcg_5_book": 0.19, "ndcg_5_worst": 0.15, "recall_5": 0.1}
+    other = {"name": "EASE", "options": {}, "tuned": True, "seconds": 0.1, "note": "", "test": tests | {"users": 200.0}}
+    write(folder / "facts.json", facts(k=[5], groups=[*found, alone], floors=[other]))
+    names = ["movie"] * 120 + ["book"] * 80
+    table = {"user_id": [f"u{n % 150}" for n in range(200)], "domain": names, "ndcg_5": [0.0, 0.5] * 100}
+    pd.DataFrame(table).to_parquet(folder / "per_user.parquet")
+    return folder

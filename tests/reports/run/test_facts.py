@@ -10,7 +10,8 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.facts import facts_of, report_of
 from recsys_lightning.reports.run.values import Values
-from tests.reports.run.runs import facts, metrics
+from recsys_lightning.reports.tables import DASH
+from tests.reports.run.runs import domains, facts, metrics
 
 
 def report(figures: object, known: object) -> RankingReport | None:
@@ -38,7 +39,9 @@ def test_a_test_of_an_older_version_has_its_figures_only() -> None:
 def test_what_is_no_ranking_is_no_report() -> None:
     assert report(None, None) is None
     assert report({"test/loss": 1.0}, None) is None
-    assert report(metrics() | {"test/ndcg_5": None}, facts()) is None
+    for name in ("test/ndcg_5", "test/recall_5", "test/users"):
+        assert report(metrics() | {name: None}, facts()) is None
+        assert report({key: value for key, value in metrics().items() if key != name}, facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -48,9 +51,24 @@ def test_what_is_no_ranking_is_no_report() -> None:
         (metrics(), facts(floors={"EASE": 1}), "facts.json is damaged: floors is"),
         (metrics(), facts(steps=[{"name": "read", "rows": "many"}]), 'steps[0].rows is "many"'),
         (metrics(), facts(floors=[{"name": "EASE", "test": [1]}]), "floors[0].test is [1]"),
+        (metrics(), facts(floors=[{"name": "EASE", "test": {"ndcg_5": 0.1}}]), "floors[0].test.users is null"),
     ],
 )
 def test_a_damaged_value_is_named(figures: object, known: object, said: str) -> None:
     with pytest.raises(InputError) as caught:
         report(figures, known)
     assert said in str(caught.value)
+
+
+def test_domains_are_those_with_figures(tmp_path: Path) -> None:
+    folder = domains(tmp_path)
+    figures, known = (json.loads((folder / name).read_text()) for name in ("metrics.json", "facts.json"))
+    first = report(figures, known)
+    assert first is not None and first.domains == ["movie", "book"] and len(first.groups) == 4
+    assert math.isnan(first.groups[3].low) and first.groups[3].interval == DASH
+    written = json.loads(json.dumps(facts_of(first), allow_nan=False))
+    again = report(figures, written)
+    assert again is not None and again.table() == first.table() and facts_of(again) == written
+    for name in ("test/users_book", "test/ndcg_5_movie"):
+        found = report({key: value for key, value in figures.items() if key != name}, known)
+        assert found is not None and found.domains == [] and "By domain" not in found.table()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from recsys_lightning.errors import InputError
@@ -14,7 +15,7 @@ def test_a_test_finds_its_training(tmp_path: Path) -> None:
     fit = runs.trained(tmp_path)
     run = read_run(runs.tested(tmp_path, checkpoint=fit / "checkpoints" / "best.ckpt"))
     assert run.trained == fit and run.curves is not None and run.curves.monitor == "val/ndcg_5"
-    assert len(run.per_user) == 200 and run.config == runs.CONFIG
+    assert len(run.per_user[""]) == 200 and run.config == runs.CONFIG
     assert run.report is not None and run.report.model == "TwoTower" and run.tests == 1
 
 
@@ -102,3 +103,12 @@ def test_classes_are_named_by_their_last_word() -> None:
     options = {"model": {"init_args": {"recommender": {"class_path": "a.b.MF"}}}, "data": "Goodbooks"}
     assert class_named(options, "model", "init_args", "recommender") == "MF"
     assert class_named(options, "data") == "Goodbooks" and class_named(options, "data", "x") == ""
+
+
+def test_values_of_users_are_read_by_domain(tmp_path: Path) -> None:
+    folder = runs.domains(tmp_path)
+    found = read_run(folder).per_user
+    assert {name: len(values) for name, values in found.items()} == {"movie": 120, "book": 80}
+    pd.DataFrame({"user_id": ["u"], "ndcg_5": [0.1]}).to_parquet(folder / "per_user.parquet")
+    with pytest.raises(InputError, match=r"per_user\.parquet is damaged"):
+        read_run(folder)

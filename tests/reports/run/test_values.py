@@ -29,6 +29,7 @@ def test_what_is_there_is_found_and_what_is_not_is_absent() -> None:
         ({"a": [1]}, lambda v: v["a"]["b"], "a is [1], and must be an object"),
         ({"a": {"b": 1}}, lambda v: list(v["a"]), 'a is {"b": 1}, and must be a list'),
         ({"a": [1, None]}, lambda v: v["a"].numbers(), "a[1] is null, and must be a number"),
+        ({"a": {}}, lambda v: v["a"]["b"].needed(), "a.b is null, and must be a number"),
         ({"a": 1}, lambda v: v["a"].flag(), "a is 1, and must be true or false"),
         ({"a": {}}, lambda v: v["a"].text(), "a is {}, and must be a text"),
         (["x" * 99], lambda v: list(v.items()), "..., and must be an object"),

@@ -1,0 +1,199 @@
+"""`recsys chain`: experiments that feed one another, run one after the other, and set side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from recsys_lightning.cli.own_options import OwnOptions, whole_number
+from recsys_lightning.cli.stages import Chain, Stage, digest, read_chain
+from recsys_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HELP = """\
+recsys chain FILE [options]: run the stages of a chain, and set what they found side by side
+
+  FILE               e.g. experiments/cross_domain/synthetic.yaml
+  --seeds N          trainings of each stage [1]; closed forms are solved once
+  --only NAME,...    these stages, and those they take vectors from
+  --to FOLDER        of all runs and of the report [runs/chain/<name of FILE>]
+  --trainer.OPTION   goes to every stage, e.g. --trainer.max_epochs=1
+  --data.root FOLDER goes to every stage that reads raw data itself
+
+A chain is a YAML file of stages, each a configuration:
+
+  stages:
+    gat: {config: ../synthetic-domains/gat.yaml}
+    conditioner: {config: ../synthetic-domains/conditioner.yaml, vectors: gat}
+    ease: {config: ../synthetic-domains/ease.yaml, run: [test]}
+    movies: {config: ../synthetic-domains/lightgcn.yaml, domain: movie}
+  base: gat
+
+`vectors` names the stage whose vectors of users and items are the data of this one; `domain` the only one of the
+domains that it is given; `run` its verbs [fit, test], `options` more words of its command line.
+A stage lies in a folder of its own, named by a digest of its configuration, options and seed and of the stages before
+it: what is finished is not done again, a training that was broken off goes on, and a stage that changed is another one.
+Each stage can also be run by itself: its commands are printed.
+"""
+
+
+class Done(NamedTuple):
+    """What a stage left: folder, checkpoint, and the folders of test and predict, as far as it has them."""
+
+    folder: Path
+    files: Mapping[str, str]
+
+    def path(self, verb: str) -> Path:
+        """What the verb left."""
+        return self.folder / self.files[verb]
+
+
+_LEAVES = {"fit": "**/checkpoints/best.ckpt", "test": "**/metrics.json", "predict": "**/vectors.safetensors"}
+"""By verb, the file whose newest one is what it left."""
+
+
+class Runs:
+    """Does the stages of a chain below a folder, each once.
+
+    Args:
+        chain: of stages.
+        folder: of all runs.
+        options: of every stage.
+    """
+
+    def __init__(self, chain: Chain, folder: Path, options: Sequence[str]) -> None:
+        self.chain = chain
+        self.folder = folder
+        self.options = tuple(options)
+
+    def __call__(self, stage: Stage, seed: int) -> Done:
+        """A stage under a seed, after the stage that it takes vectors from."""
+        seed = 0 if stage.once else seed
+        before = None if stage.vectors is None else self(self.chain.stages[stage.vectors], seed)
+        vectors = None if before is None else before.path("predict")
+        words = [*stage.words(vectors, seed), *self._options_of(stage)]
+        folder = self.folder / f"{stage.name}-{digest(stage, words)}"
+        files = _read(folder)
+        for verb in stage.run:
+            if verb not in files or not (folder / files[verb]).exists():
+                files[verb] = self._run(stage, verb, words, folder, files)
+                _write(folder, files)
+        return Done(folder, files)
+
+    def _options_of(self, stage: Stage) -> list[str]:
+        of_root = "--data.interactions.root" if stage.vectors else "--data.root"
+        return [word.replace("--data.root", of_root, 1) for word in self.options]
+
+    def _run(self, stage: Stage, verb: str, words: list[str], folder: Path, files: Mapping[str, str]) -> str:
+        command = [verb, *words, f"--trainer.default_root_dir={folder}"]
+        if verb == "predict":
+            command.append("--trainer.callbacks+=WriteVectors")
+        checkpoint = folder / files["fit"] if "fit" in files else None
+        if verb == "fit":
+            checkpoint = _newest(folder, "**/checkpoints/last.ckpt")
+        if checkpoint is not None:
+            command.append(f"--ckpt_path={checkpoint}")
+        print(f"\n== {stage.name}: recsys {' '.join(command)}", flush=True)
+        status = subprocess.run([sys.executable, "-m", "recsys_lightning", *command], check=False).returncode
+        left = _newest(folder, _LEAVES[verb])
+        if status or left is None:
+            raise InputError(
+                f"Stage {stage.name} stopped at {verb} (exit status {status}); what it said stands above. Mend it and "
+                "give the same command again: what is finished is not done twice."
+            )
+        return str((left.parent if verb == "test" else left).relative_to(folder))
+
+
+def run(words: list[str]) -> None:
+    """Carry out `recsys chain`; `words` starts with it."""
+    if words[1:] in ([], ["-h"], ["--help"]):
+        print(HELP, end="")
+        return
+    own, rest = OwnOptions("--seeds", "--only", "--to").read(words[1:])
+    files, options = _sorted(rest)
+    if len(files) != 1:
+        raise InputError(f"`recsys chain` takes the file of one chain, and was given {len(files)}.")
+    chain = read_chain(Path(files[0]))
+    seeds = whole_number("seeds", own.seeds or "1", 1)
+    folder = Path(own.to or Path("runs") / "chain" / chain.name)
+    runs = Runs(chain, folder, options)
+    for stage in _wanted(chain, own.only):
+        for seed in range(1 if stage.once else seeds):
+            runs(stage, seed)
+    _report(chain, runs, seeds, [stage.name for stage in _wanted(chain, own.only)])
+
+
+def _report(chain: Chain, runs: Runs, seeds: int, names: Sequence[str]) -> None:
+    """Set side by side what was tested, in print and as pages."""
+    from recsys_lightning.reports.chain import write_chain_pages
+
+    tested: dict[str, list[pd.DataFrame]] = {}
+    folders: dict[str, Path] = {}
+    for name in names:
+        stage = chain.stages[name]
+        if "test" not in stage.run:
+            continue
+        found = [runs(stage, seed).path("test") for seed in range(1 if stage.once else seeds)]
+        tested[name], folders[name] = [_values(folder, stage) for folder in found], found[0]
+    if tested:
+        base = chain.base if chain.base in tested else next(iter(tested))
+        for line in write_chain_pages(runs.folder, chain.name, base, tested, folders, seeds):
+            print(line)
+
+
+def _values(folder: Path, stage: Stage) -> pd.DataFrame:
+    """A row for each tested user and domain."""
+    import pandas as pd
+
+    table = pd.read_parquet(folder / "per_user.parquet")
+    return table if stage.domain is None else table.assign(domain=stage.domain)
+
+
+def _wanted(chain: Chain, only: str | None) -> list[Stage]:
+    if not only:
+        return list(chain.stages.values())
+    names = only.split(",")
+    if unknown := sorted(set(names) - set(chain.stages)):
+        raise InputError(f"--only names {', '.join(unknown)}; there are {', '.join(chain.stages)}.")
+    return [chain.stages[name] for name in names]
+
+
+def _sorted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of files, and options that go to every stage."""
+    files, options = [], list[str]()
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            files.append(word)
+        elif word.startswith(("--trainer.", "--data.root")):
+            value = "" if "=" in word or not words else f"={words.pop(0)}"
+            options.append(word + value)
+        else:
+            raise InputError(f"`recsys chain` knows no option {word}. `recsys chain --help` says what there is.")
+    return files, options
+
+
+def _newest(folder: Path, pattern: str) -> Path | None:
+    return max(folder.glob(pattern), key=lambda file: file.stat().st_mtime_ns, default=None)
+
+
+def _read(folder: Path) -> dict[str, str]:
+    """What the verbs of a stage left, relative to its folder."""
+    try:
+        found: dict[str, str] = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    temporary = folder / ".done.json.tmp"
+    temporary.write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(folder / "done.json")

@@ -1,0 +1,53 @@
+"""Which tastes of a user matter in other domains alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LEAST_MOMENT = 0.2
+"""Directions along which items' second moment is a smaller share of the largest are noise to them."""
+
+
+def foreign(user: Tensor, others: Tensor, own: Tensor, ratio: float) -> Tensor:
+    """Directions of users' tastes that matter for others' items and not for a domain's own.
+
+    With S_d the second moment of the own items, of trace 1, S_o that of all others, and S = S_d + S_o, of which what is
+    below a fifth of its largest eigenvalue is left out as noise: the vectors w of S_o w = x S_d w span all that items
+    differ in, and foreign are those of x >= ratio. A user's taste along one of them is u . S w. From the foreign tastes
+    their best linear prediction by the others is taken away, as the domain can use that, and what is left is whitened
+    over all users.
+
+    Args:
+        user: (U, D).
+        others: (n, D) items.
+        own: (m, D) items.
+        ratio: above 1.
+
+    Returns:
+        F (D, R), so that `(user - mean) @ F` are the tastes; R may be 0.
+    """
+    if min(len(others), len(own), len(user) - 1) < 1:
+        return user.new_zeros(user.shape[1], 0)
+    centred = user.double().cpu()
+    centred = centred - centred.mean(0)
+    theirs, ours = (_moment(rows.double().cpu()) for rows in (others, own))
+    size, axes = torch.linalg.eigh(theirs + ours)
+    axes, size = axes[:, size > LEAST_MOMENT * size[-1]], size[size > LEAST_MOMENT * size[-1]]
+    white = axes * size.rsqrt()
+    share, turn = torch.linalg.eigh(white.T @ theirs @ white)  # x / (1 + x), ascending
+    directions = axes * size.sqrt() @ turn
+    chosen = directions[:, share >= ratio / (1 + ratio)]
+    rest = directions[:, share < ratio / (1 + ratio)]
+    told = torch.linalg.lstsq(centred @ rest, centred @ chosen, driver="gelsd").solution
+    left = chosen - rest @ told
+    size, turn = torch.linalg.eigh((centred @ left).T @ (centred @ left) / len(user))
+    kept = size > 1e-9 * centred.square().sum(1).mean()
+    whitened: Tensor = (left @ turn[:, kept] * size[kept].rsqrt()).to(user)
+    return whitened
+
+
+def _moment(rows: Tensor) -> Tensor:
+    """Second moment (D, D) of rows (n, D), of trace 1."""
+    moment = rows.T @ rows
+    return moment / moment.trace().clamp(min=torch.finfo(moment.dtype).tiny)

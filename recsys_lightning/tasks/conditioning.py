@@ -1,0 +1,109 @@
+"""The conditioning task: train conditions of users in domains on frozen vectors, rank each domain's items by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from recsys_lightning.batches import UserDomainBatch
+from recsys_lightning.errors import InputError
+from recsys_lightning.losses.conditions import (
+    ConditionLoss,
+    Conditions,
+    Cosine,
+    CrossCovariance,
+    Diversity,
+    DomainRanking,
+    Reconstruction,
+    refuse_contradictions,
+)
+from recsys_lightning.models.conditioned import Conditioned
+from recsys_lightning.models.domains import domain_of
+from recsys_lightning.schema import Schema
+from recsys_lightning.tasks.evaluation import RankingTask
+
+
+def default_losses() -> list[ConditionLoss]:
+    """What conditions are trained by where nothing else is said: all losses but the contrastive one."""
+    return [DomainRanking(), CrossCovariance(), Reconstruction(), Cosine(), Diversity()]
+
+
+class Conditioning(RankingTask):
+    """Trains conditions of users in domains by a weighted sum of losses, and evaluates them by full ranking.
+
+    It takes batches of users in domains (`EmbeddingDataModule`). Each loss is logged without its weight, as
+    `train/domain_ranking` and so on, `train/loss` being the weighted sum.
+
+    Args:
+        recommender: what is trained.
+        losses: with their weights; all but DomainContrastive by default.
+        optimizer: any torch optimizer.
+        lr_scheduler: any torch scheduler, stepped once an epoch.
+        k: cut-offs of the metrics.
+        sampled: besides full ranking, rank the relevant items among so many random candidates; its metrics carry
+            `sampled` in their names. 0 for not at all.
+        predict_k: recommendations that `predict` makes for each user, in each domain.
+
+    Raises:
+        InputError: there are no losses, one comes twice, or targets of two contradict.
+    """
+
+    recommender: Conditioned
+
+    def __init__(
+        self,
+        recommender: Callable[[Schema], Conditioned] = Conditioned,
+        losses: list[ConditionLoss] | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        k: Sequence[int] = (10, 20),
+        sampled: int = 0,
+        predict_k: int = 10,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, k, sampled, predict_k)
+        self.save_hyperparameters()
+        self.make_recommender = recommender
+        chosen = default_losses() if losses is None else losses
+        if not chosen:
+            raise InputError("model.losses is empty: there is nothing to train by. Name one, such as DomainRanking.")
+        refuse_contradictions(chosen)
+        self.losses = torch.nn.ModuleList(chosen)
+
+    def build(self, schema: Schema) -> None:
+        """Make the recommender."""
+        self.recommender = self.make_recommender(schema)
+
+    def on_fit_start(self) -> None:
+        """Take the train views; the losses see the frozen vectors."""
+        super().on_fit_start()
+        views = self.fitting_views
+        for loss in self._losses:
+            loss.prepare(*views.vectors, domain_of(views))
+
+    def training_step(self, batch: UserDomainBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        user, item = self.fitting_views.vectors
+        every = self.recommender.conditions_of(self.fitting_views, batch.user, batch.item)
+        conditions = Conditions(
+            user=user[batch.user],
+            condition=every[torch.arange(len(batch.domain), device=every.device), batch.domain],
+            every=every,
+            domain=batch.domain,
+            item=batch.item,
+            positive=item[batch.item],
+            known=batch.known,
+            negative=item[batch.negative],
+        )
+        terms = {loss.name: loss(conditions) for loss in self._losses}
+        total = torch.stack([loss.weight * terms[loss.name] for loss in self._losses]).sum()
+        figures = {f"train/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch.user))
+        self.log("train/loss", total.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
+        return total
+
+    @property
+    def _losses(self) -> list[ConditionLoss]:
+        return [loss for loss in self.losses if isinstance(loss, ConditionLoss)]

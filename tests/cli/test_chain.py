@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recsys_lightning.cli import chain
+from tests.conftest import Recsys
+
+DATA = """
+class_path: MovieTweetings
+init_args:
+  domains: {light: [Comedy, Family, Romance, Animation, Musical], dark: [Drama, Thriller, Crime, Horror, Action]}
+  recipe: {split: random, limit_users: 150, val: 0.1, test: 0.2}
+"""
+LIGHTGCN = """
+data: data.yaml
+model:
+  class_path: Ranking
+  init_args: {recommender: {class_path: LightGCN, init_args: {dim: 8, layers: 1}}}
+trainer: {max_epochs: 1, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu}
+"""
+EASE = """
+data: data.yaml
+model: {class_path: Ranking, init_args: {recommender: EASE}}
+trainer: {enable_progress_bar: false, accelerator: cpu}
+"""
+DOT = """
+data:
+  class_path: EmbeddingDataModule
+  init_args: {interactions: data.yaml}
+model: {class_path: Ranking, init_args: {recommender: DotProduct}}
+trainer: {enable_progress_bar: false, accelerator: cpu}
+"""
+CHAIN = """
+stages:
+  lightgcn: {config: lightgcn.yaml}
+  dot: {config: dot.yaml, vectors: lightgcn, run: [test]}
+  ease: {config: ease.yaml, run: [test]}
+  light_ease: {config: ease.yaml, run: [test], domain: light}
+base: lightgcn
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    for name, text in {"data": DATA, "lightgcn": LIGHTGCN, "ease": EASE, "dot": DOT, "chain": CHAIN}.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return tmp_path / "chain.yaml"
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch, recsys: Recsys) -> list[list[str]]:
+    """What the chain runs; in this process, as starting one takes seconds."""
+    from recsys_lightning.cli import main
+
+    done: list[list[str]] = []
+
+    def run(words: list[str], check: bool) -> Any:
+        done.append(words[3:])
+        return subprocess.CompletedProcess(words, main(words[3:]))
+
+    monkeypatch.setattr(chain.subprocess, "run", run)
+    return done
+
+
+def test_stages_feed_one_another_and_are_done_once(
+    recsys: Recsys, experiment: Path, commands: list[list[str]], tmp_path: Path
+) -> None:
+    found = recsys("chain", experiment, "--to", tmp_path / "out")
+    assert found.status == 0, found.err
+    verbs = [words[0] for words in commands]
+    assert verbs == ["fit", "test", "predict", "test", "test", "test"]
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    assert rows["dot"].count("+0.0000") == 6, "the vectors alone give the figures of the model"
+    assert "light_ease" in rows
+    commands.clear()
+    again = recsys("chain", experiment, "--to", tmp_path / "out")
+    assert again.status == 0 and not commands
+    assert again.last_line == str(tmp_path / "out" / "report.html")
+    other = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "ease", "--trainer.limit_test_batches=1")
+    assert other.status == 0 and [words[0] for words in commands] == ["test"]
+
+
+def test_a_training_that_broke_off_goes_on(
+    recsys: Recsys, experiment: Path, commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = chain.subprocess.run
+
+    def breaks_off(words: list[str], check: bool) -> Any:
+        run(words, check=check)
+        return subprocess.CompletedProcess(words, 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain.subprocess, "run", breaks_off)
+        stopped = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn")
+    assert stopped.status == 2
+    assert "Stage lightgcn stopped at fit (exit status 1)" in stopped.err
+    assert recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn").status == 0
+    resumed = commands[1]
+    assert resumed[0] == "fit" and any(word.endswith("last.ckpt") for word in resumed)
+
+
+def test_seeds_are_trained_apart_and_closed_forms_once(
+    recsys: Recsys, experiment: Path, commands: list[list[str]], tmp_path: Path
+) -> None:
+    found = recsys("chain", experiment, "--to", tmp_path / "out", "--seeds", 2, "--only", "lightgcn,ease")
+    assert found.status == 0, found.err
+    seeds = [word for words in commands for word in words if word.startswith("--seed") and words[0] == "test"]
+    assert seeds == ["--seed_everything=0", "--seed_everything=1", "--seed_everything=0"]
+    assert "Means over 2 trainings" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--only", "x"], "--only names x; there are lightgcn, dot, ease, light_ease"),
+        (["--model.k=[5]"], "knows no option --model.k=[5]"),
+        (["other.yaml"], "takes the file of one chain, and was given 2"),
+    ],
+)
+def test_bad_options_are_refused_in_words(recsys: Recsys, experiment: Path, words: list[str], message: str) -> None:
+    found = recsys("chain", experiment, *words)
+    assert found.status == 2 and message in found.err
+
+
+def test_help(recsys: Recsys) -> None:
+    assert "--seeds N" in recsys("chain", "--help").out
+
+
+def test_values_of_one_domain_bear_its_name(tmp_path: Path) -> None:
+    pd.DataFrame({"user_id": ["a"], "ndcg_10": [0.5]}).to_parquet(tmp_path / "per_user.parquet")
+    stage = chain.Stage("x", tmp_path, None, "movie", ("test",), (), True)
+    assert chain._values(tmp_path, stage).domain.tolist() == ["movie"]

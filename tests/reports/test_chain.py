@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys_lightning.reports.chain import differences, figures, write_chain_pages
+
+USERS = 40
+
+
+def table(
+    shift: float, domains: tuple[str, ...] = ("movie", "book"), users: int = USERS, seed: int = 0
+) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    parts = []
+    for number, domain in enumerate(domains):
+        values = rng.uniform(0, 0.5, users) + shift * (number + 1)
+        ids = [f"u{user}" for user in range(users)]
+        parts.append(
+            pd.DataFrame({"user_id": ids, "domain": domain, "ndcg_5": values, "ndcg_10": 0.9, "recall_5": values})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_figures_are_means_of_each_domain_and_macro() -> None:
+    tested = {"gat": [table(0.0), table(0.2, seed=0)], "movies": [table(0.0, ("movie",))]}
+    head, rows = figures(tested, "ndcg_5")
+    assert head == ["stage", "movie", "book", "macro", "tested"]
+    movie, book = (tested["gat"][0].query(f"domain == '{name}'").ndcg_5.mean() for name in ("movie", "book"))
+    assert rows[0][1:] == [
+        pytest.approx(movie + 0.1),
+        pytest.approx(book + 0.2),
+        pytest.approx((movie + book + 0.3) / 2),
+        80,
+    ]
+    assert rows[1][1:] == [pytest.approx(movie), None, None, 40]
+
+
+def test_differences_are_paired_by_user_in_any_order() -> None:
+    base = table(0.0)
+    tested = {"gat": [base], "better": [table(0.1).sample(frac=1, random_state=1)], "same": [base]}
+    head, rows = differences(tested, "gat", "ndcg_5")
+    assert head == ["stage", "movie", "book"]
+    assert rows[0] == ["better", "+0.1000 [+0.1000, +0.1000]", "+0.2000 [+0.2000, +0.2000]"]
+    assert rows[1] == ["same", "+0.0000 [+0.0000, +0.0000]", "+0.0000 [+0.0000, +0.0000]"]
+
+
+def test_a_stage_of_one_domain_is_compared_there_alone() -> None:
+    tested = {"gat": [table(0.0)], "books": [table(0.1, ("book",))]}
+    assert differences(tested, "gat", "ndcg_5")[1][0][1] == ""
+
+
+def test_the_users_that_both_tested_are_compared_and_counted() -> None:
+    few = table(0.1).groupby("domain").head(USERS - 5)
+    tested = {"gat": [table(0.0)], "few": [few]}
+    found = differences(tested, "gat", "ndcg_5")[1][0][1]
+    assert found == f"+0.1000 [+0.1000, +0.1000], {USERS - 5} of {USERS} users"
+
+
+def test_seeds_widen_the_interval() -> None:
+    wide = {"gat": [table(0.0), table(0.0)], "other": [table(0.0), table(0.2)]}
+    low, high = differences(wide, "gat", "ndcg_5")[1][0][1].split(" [")[1].strip("]").split(", ")  # type: ignore[attr-defined]
+    assert float(high) - float(low) > 0.2
+
+
+def test_pages_hold_figures_differences_and_what_was_checked(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "swap.json").write_text(json.dumps({"sentences": ["movie: the swap test holds."]}), encoding="utf-8")
+    tested = {"gat": [table(0.0)], "better": [table(0.1)]}
+    said = write_chain_pages(tmp_path / "chain", "demo", "gat", tested, {"gat": run, "better": tmp_path}, 1)
+    assert said[-2:] == [str(tmp_path / "chain" / "report.md"), str(tmp_path / "chain" / "report.html")]
+    text = (tmp_path / "chain" / "report.md").read_text(encoding="utf-8")
+    for part in (
+        "# Chain demo",
+        "ndcg@5",
+        "recall@5",
+        "minus that of gat",
+        "movie: the swap test holds.",
+        "One training",
+    ):
+        assert part in text
+    assert "better" in (tmp_path / "chain" / "report.html").read_text(encoding="utf-8")
+    assert "better" in said[1]
