@@ -11,7 +11,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from recsys_lightning.callbacks.run_folder import run_folder
 
-SECRET = re.compile(r"(?:^|_)key$|apikey|token|secret|passw|credential", re.IGNORECASE)
+SECRET = re.compile(r"(?:^|_)key$|apikey|token(?!s$)|secret|passw|credential", re.IGNORECASE)
 
 
 class SaveConfig(SaveConfigCallback):

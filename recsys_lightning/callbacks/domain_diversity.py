@@ -74,8 +74,8 @@ class DomainDiversity(Watch):
         if self._stays("diversity", COLLAPSED, patience):
             self.warn_once(
                 "collapse",
-                f"The conditions of a user in {between} are the same (diversity {last['diversity']:.4f}): the domain "
-                "changes nothing. Give the diversity loss or the ranking loss of the domains more weight.",
+                f"The conditions of a user in {between} are nearly the same (diversity {last['diversity']:.4f}): the "
+                "domain hardly changes anything. Give the diversity or the ranking loss of the domains more weight.",
             )
         elif (
             self._stays("diversity_centred", SHIFTED, patience)

@@ -49,7 +49,8 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --ckpt_path FILE          the checkpoint to {ckpt}
   --data NAME               the data set; --data.help NAME lists its options
   --data.root FOLDER        where raw data lie, instead of data/ or RECSYS_DATA
-  --data.recipe.split NAME  global_time, leave_last_out, random, official, item_cold, user_cold
+  --data.recipe.split NAME  global_time, leave_last_out, random, official, item_cold, user_cold,
+                            target_cold
   --data.graph.attributes   node types of the graph, e.g. [genre]; [] for none, unset for the data set's own
   --data.text.columns       item columns whose words become vectors, e.g. [title,overview]
   --model Ranking           the task; --model.help Ranking lists its options

@@ -193,7 +193,7 @@ def _map(found: Values) -> Panel | None:
         f"Mean weights of {len(values[0])} tokens by {len(rows)} heads; the largest is {number(max(map(max, values)))}"
     )
     return Panel(
-        "Mean weights", [Plot("attention-map", about, heat(rows, values, tokens), "Darker is more, white none.")]
+        "Mean weights", [Plot("attention-map", about, heat(rows, values, tokens), "The stronger the colour, the more.")]
     )
 
 
