@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format clean
+.PHONY: help setup demo cross-domain test test-slow lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ $(DONE): pyproject.toml constraints.txt
 
 demo: setup  ## train LightGCN on the embedded sample, test it beside the floors, show recommendations
 	$(BIN)/python experiments/demo.py
+
+cross-domain: setup  ## run the chain of the embedded sample as two domains, set its models side by side
+	$(BIN)/recsys chain experiments/cross_domain/movietweetings.yaml
 
 test: setup  ## run the fast tests
 	$(BIN)/pytest -n auto --maxprocesses 8

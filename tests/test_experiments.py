@@ -13,17 +13,25 @@ import pandas as pd
 import pytest
 import yaml
 
-from recsys_lightning import models
+from tests import experiments
 from tests.conftest import REPOSITORY, Recsys
-from tests.worlds import blocks
+from tests.experiments import (
+    EVERYWHERE,
+    FIGURES,
+    FILES,
+    FOLDERS,
+    OF_DOMAINS,
+    SHORT,
+    closed_form,
+    content,
+    named,
+    recommender,
+    write,
+)
 
-EXPERIMENTS = REPOSITORY / "experiments"
-FOLDERS = sorted(path.parent for path in EXPERIMENTS.glob("*/data.yaml"))
-FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.yaml") if path.name != "data.yaml")
-FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", "gini", "novelty", "popularity_lift")
-SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--model.recommender.dim", "8"]
+OF_ONE_DOMAIN = [config for config in FILES if config.parent.name not in OF_DOMAINS]
+"""`test_domain_experiments.py` runs the others."""
 GENRES = ["Action", "Comedy", "Drama"]
-EVERYWHERE = {"data", "popularity", "ease", "mf", "lightgcn", "gat", "genre_gat"}
 WITH_TEXTS = {"ml-100k-text": "graph", "ml-100k-minilm": "text", "movietweetings-text": "graph"}
 """Folders of other preparations of a data set, whose models read texts; and one of these models beside the hybrid."""
 WITH_TOWERS = {"movietweetings-time", "amazon-books-2023"}
@@ -34,15 +42,9 @@ Rows = list[tuple[int, int, int, int]]
 
 def rows() -> Rows:
     """(user, item, rating, time), numbered from 1: 60 users, 40 items in 3 blocks, in the order of time."""
-    train = blocks(60, 40)[1].train
-    order = np.random.default_rng(0).permutation(len(train.col))
-    pairs = zip(train.row[order].tolist(), train.col[order].tolist(), strict=True)
-    return [(user + 1, item + 1, 3 + (user + item) % 3, 978_300_000 + n) for n, (user, item) in enumerate(pairs)]
-
-
-def write(file: Path, lines: list[str], encoding: str = "utf-8") -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
+    pairs = experiments.rows(60, 40)
+    shuffled = [pairs[place] for place in np.random.default_rng(0).permutation(len(pairs))]
+    return [(user, item, 3 + (user + item - 2) % 3, 978_300_000 + n) for n, (user, item) in enumerate(shuffled)]
 
 
 def ml_100k(root: Path) -> None:
@@ -144,19 +146,14 @@ def shorten(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], li
     return options
 
 
-def recommender(config: Path) -> str:
-    name: str = yaml.safe_load(config.read_text())["model"]["init_args"]["recommender"]["class_path"]
-    return name
-
-
-@pytest.mark.parametrize("config", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("config", OF_ONE_DOMAIN, ids=named)
 def test_it_runs_as_it_lies_there(
     recsys: Recsys, shorten: Callable[[Path], list[str]], tmp_path: Path, config: Path
 ) -> None:
     name, options = recommender(config), shorten(config)
     checkpoint: list[object] = []
-    if not getattr(models, name).closed_form:
-        fitted = recsys("fit", "--config", config, *options, *SHORT)
+    if not closed_form(config):
+        fitted = recsys("fit", "--config", config, *options, *SHORT, "--model.recommender.dim", 8)
         assert fitted.status == 0, fitted.err
         printed = re.search(r"^test it: recsys (.*)$", fitted.out, re.MULTILINE)
         assert printed
@@ -169,11 +166,10 @@ def test_it_runs_as_it_lies_there(
 
     metrics = json.loads(Path(tested.last_line).read_text())
     assert metrics["model"] == name and metrics["users"] > 0
-    wanted = yaml.safe_load(config.read_text())["model"]["init_args"]["k"]
-    for k in wanted:
+    for k in content(config)["model"]["init_args"]["k"]:
         assert 0 < metrics[f"test/recall_{k}"] <= metrics[f"test/hit_rate_{k}"] <= 1
         assert {f"test/{figure}_{k}" for figure in FIGURES} <= set(metrics)
-    recipe = yaml.safe_load((config.parent / "data.yaml").read_text())["init_args"]["recipe"]
+    recipe = content(config.with_name("data.yaml"))["init_args"]["recipe"]
     assert metrics["split"].startswith(f"{recipe['split']}, val {recipe['val']:g}")
 
     if config.stem in ("ease", "lightgcn", "genre_gat", "hybrid", "two_tower"):
@@ -208,9 +204,10 @@ def the_user_is_told_what_was_predicted_and_why(recsys: Recsys, asked: list[obje
 
 
 def test_every_data_set_has_its_experiments() -> None:
-    assert {folder.name for folder in FOLDERS} == {*SMALL_DATA, *WITH_TEXTS, *WITH_TOWERS, "movietweetings"}
+    of_one_domain = {*SMALL_DATA, *WITH_TEXTS, *WITH_TOWERS, "movietweetings"}
+    assert {folder.name for folder in FOLDERS} == of_one_domain | set(OF_DOMAINS)
     for folder in FOLDERS:
-        wanted = EVERYWHERE
+        wanted = OF_DOMAINS.get(folder.name, EVERYWHERE | {"genre_gat"})
         if folder.name in WITH_TEXTS:
             wanted = {"data", "hybrid", WITH_TEXTS[folder.name]}
         elif folder.name in WITH_TOWERS:
@@ -218,11 +215,12 @@ def test_every_data_set_has_its_experiments() -> None:
         assert {path.stem for path in folder.glob("*.yaml")} >= wanted
 
 
-@pytest.mark.parametrize("config", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("config", FILES, ids=named)
 def test_it_takes_the_data_of_its_folder_and_selects_on_val(config: Path) -> None:
-    text = yaml.safe_load(config.read_text())
-    assert text["data"] == "data.yaml"
-    if getattr(models, recommender(config)).closed_form:
+    text = content(config)
+    data = text["data"]
+    assert (data if isinstance(data, str) else data["init_args"]["interactions"]) == "data.yaml"
+    if closed_form(config):
         assert "checkpoint" not in text
     else:
         first = f"val/ndcg_{text['model']['init_args']['k'][0]}"

@@ -23,7 +23,7 @@ recsys chain FILE [options]: run the stages of a chain, and set what they found 
   --seeds N          trainings of each stage [1]; closed forms are solved once
   --only NAME,...    these stages, and those they take vectors from
   --to FOLDER        of all runs and of the report [runs/chain/<name of FILE>]
-  --trainer.OPTION   goes to every stage, e.g. --trainer.max_epochs=1
+  --trainer.OPTION   goes to every stage, e.g. --trainer.max_epochs=5
   --data.root FOLDER goes to every stage that reads raw data itself
 
 A chain is a YAML file of stages, each a configuration:
@@ -103,9 +103,13 @@ class Runs:
         status = subprocess.run([sys.executable, "-m", "recsys_lightning", *command], check=False).returncode
         left = _newest(folder, _LEAVES[verb])
         if status or left is None:
+            why = f"stopped at {verb} (exit status {status}); what it said stands above"
+            if not status:
+                why = f"left no {_LEAVES[verb].rpartition('/')[2]} at {verb}"
+            if not status and verb == "fit":
+                why += ", as it was never validated: train as many epochs as trainer.check_val_every_n_epoch at least"
             raise InputError(
-                f"Stage {stage.name} stopped at {verb} (exit status {status}); what it said stands above. Mend it and "
-                "give the same command again: what is finished is not done twice."
+                f"Stage {stage.name} {why}. Mend it and give the same command again: what is finished is not done twice."
             )
         return str((left.parent if verb == "test" else left).relative_to(folder))
 

@@ -39,8 +39,11 @@ def foreign(user: Tensor, others: Tensor, own: Tensor, ratio: float) -> Tensor:
     directions = axes * size.sqrt() @ turn
     chosen = directions[:, share >= ratio / (1 + ratio)]
     rest = directions[:, share < ratio / (1 + ratio)]
-    told = torch.linalg.lstsq(centred @ rest, centred @ chosen, driver="gelsd").solution
-    left = chosen - rest @ told
+    if not chosen.shape[1]:
+        return user.new_zeros(user.shape[1], 0)
+    left = chosen
+    if rest.shape[1]:
+        left = chosen - rest @ torch.linalg.lstsq(centred @ rest, centred @ chosen, driver="gelsd").solution
     size, turn = torch.linalg.eigh((centred @ left).T @ (centred @ left) / len(user))
     kept = size > 1e-9 * centred.square().sum(1).mean()
     whitened: Tensor = (left @ turn[:, kept] * size[kept].rsqrt()).to(user)

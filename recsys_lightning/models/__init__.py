@@ -6,6 +6,7 @@ from recsys_lightning.models.closed_form import ClosedForm as ClosedForm
 from recsys_lightning.models.conditioned import Conditioned as Conditioned
 from recsys_lightning.models.conditioner import AttentionConditioner as AttentionConditioner
 from recsys_lightning.models.content_knn import ContentKNN as ContentKNN
+from recsys_lightning.models.diffusion.recommender import DiffusionRecommender as DiffusionRecommender
 from recsys_lightning.models.dot_product import DotProduct as DotProduct
 from recsys_lightning.models.ease import EASE as EASE
 from recsys_lightning.models.feature_encoder import FeatureEncoder as FeatureEncoder

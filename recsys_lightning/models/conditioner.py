@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from operator import index
 from typing import Literal, TypeAlias, get_args, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from recsys_lightning.errors import InputError
 
 Mode: TypeAlias = Literal["film", "residual", "attention"]
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 class DomainEmbedding(nn.Module):
@@ -199,47 +203,69 @@ class AttentionConditioner(nn.Module):
             (B, G, D) and attention (B, G, H, N + L); G is 1 where there is a place.
         """
         self._refuse_shapes(user, context, mask)
-        query = self._heads(self.query(user))  # (B, H, C)
-        key, value = self._heads(self.key(tokens)), self._heads(self.value(tokens))  # (G, N, H, C)
-        logits = torch.einsum("bhc,gnhc->bghn", query, key)
+        if context is not None and mask is not None:  # a weight of 0 would not silence what is not finite
+            context = context.masked_fill(~mask[..., None], 0.0)
+        logits = self._logits(user, tokens)
         at = None if place is None else place[:, None, None, None].expand(-1, 1, *logits.shape[2:])
-        parts = [logits if at is None else logits.gather(1, at)]
+        if at is not None:
+            logits = logits.gather(1, at)
         if context is not None:
-            own = torch.einsum("bhc,blhc->bhl", query, self._heads(self.key(context)))
+            own = torch.einsum("bhc,blhc->bhl", self._heads(self.query(user)), self._heads(self.key(context)))
+            own = own * self._scale
             if mask is not None:
                 own = own.masked_fill(~mask[:, None], -torch.inf)
-            parts.append(own[:, None].expand(-1, parts[0].shape[1], -1, -1))
-        scale = query.shape[-1] ** -0.5
-        weights = (torch.cat(parts, 3).float() * scale).softmax(3).to(query.dtype)
-        found = self._pooled(self.dropout(weights), value, at, context, mask)
-        return self._applied(user, found), weights
+            logits = torch.cat([logits, own[:, None].expand(-1, logits.shape[1], -1, -1)], 3)
+        weights = logits.softmax(3, torch.float32 if logits.dtype in HALF else None).to(logits.dtype)
+        return self._applied(user, self._found(self.dropout(weights), tokens, at, context)), weights
 
-    def _pooled(
-        self, weights: Tensor, value: Tensor, at: Tensor | None, context: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
-        """Weighted sums of values, the heads side by side: (B, G, D)."""
-        of_tokens = weights[..., : value.shape[1]]
+    def _logits(self, user: Tensor, tokens: Tensor) -> Tensor:
+        """q_h . k_h / sqrt(C) of users (B, D) and tokens (G, N, D): (B, G, H, N).
+
+        W_q is folded into the keys, which are few: one product for all users.
+        """
+        key = self._heads(self.key(tokens)) * self._scale
+        query = self.query.weight.view(self.num_heads, -1, user.shape[1])
+        table, bias = torch.einsum("gnhc,hcd->ghnd", key, query), torch.einsum("gnhc,hc->ghn", key, self._bias)
+        logits: Tensor = linear(user, table.flatten(0, 2), bias.flatten())
+        return logits.view(len(user), *bias.shape)
+
+    def _found(self, weights: Tensor, tokens: Tensor, at: Tensor | None, context: Tensor | None) -> Tensor:
+        """W a + b, what is made of the weighted sums of values, from weights (B, G, H, N + L): (B, G, D or 2 D).
+
+        W is folded into the values likewise.
+        """
+        size = tokens.shape[1]
+        value, out = self._heads(self.value(tokens)), self.out.weight.view(len(self.out.weight), self.num_heads, -1)
+        table = torch.einsum("gnhc,ohc->ghno", value, out).flatten(1, 2)  # (G, H * N, ..)
+        own = weights[..., :size]
         if at is None:
-            pooled = torch.einsum("bghn,gnhc->bghc", of_tokens, value)
+            found = torch.einsum("bgk,gko->bgo", own.flatten(2), table)
         else:
-            spread = of_tokens.new_zeros(len(at), len(value), *at.shape[2:]).scatter(1, at, of_tokens)
-            pooled = torch.einsum("bghn,gnhc->bhc", spread, value)[:, None]
+            spread = own.new_zeros(len(own), len(tokens), *own.shape[2:]).scatter(1, at, own)
+            found = (spread.flatten(1) @ table.flatten(0, 1))[:, None]
         if context is not None:
-            read = self._heads(self.value(context))
-            if mask is not None:  # a weight of 0 would not silence what is not finite
-                read = read.masked_fill(~mask[..., None, None], 0.0)
-            pooled = pooled + torch.einsum("bghl,blhc->bghc", weights[..., value.shape[1] :], read)
-        return pooled.flatten(2)
+            pooled = torch.einsum("bghl,blhc->bghc", weights[..., size:], self._heads(self.value(context)))
+            found = found + linear(pooled.flatten(2), self.out.weight)
+        return found + self.out.bias
 
-    def _applied(self, user: Tensor, found: Tensor) -> Tensor:
-        """Users (B, D) and what attention found of them (B, G, D) -> conditions (B, G, D)."""
-        change: Tensor = self.out(found)
+    def _applied(self, user: Tensor, change: Tensor) -> Tensor:
+        """Users (B, D) and what attention found of them (B, G, D or 2 D) -> conditions (B, G, D)."""
         if self.mode == "attention":
             return change
         if self.mode == "residual":
             return user[:, None] + change
         gamma, beta = change.chunk(2, 2)
         return user[:, None] * (1 + gamma) + beta
+
+    @property
+    def _scale(self) -> float:
+        """1 / sqrt(C)."""
+        return math.sqrt(self.num_heads / self.query.in_features)
+
+    @property
+    def _bias(self) -> Tensor:
+        """Of queries, (H, C)."""
+        return self.query.bias.view(self.num_heads, -1)
 
     def _heads(self, rows: Tensor) -> Tensor:
         """(..., D) -> (..., H, C)."""

@@ -9,12 +9,11 @@ import pytest
 
 from recsys_lightning.cli import chain
 from tests.conftest import Recsys
+from tests.experiments import stages_in_this_process
 
 DATA = """
-class_path: MovieTweetings
-init_args:
-  domains: {light: [Comedy, Family, Romance, Animation, Musical], dark: [Drama, Thriller, Crime, Horror, Action]}
-  recipe: {split: random, limit_users: 150, val: 0.1, test: 0.2}
+class_path: SyntheticDomains
+init_args: {users: 40, items: {movie: 30, book: 30}, rows: 6}
 """
 LIGHTGCN = """
 data: data.yaml
@@ -40,7 +39,7 @@ stages:
   lightgcn: {config: lightgcn.yaml}
   dot: {config: dot.yaml, vectors: lightgcn, run: [test]}
   ease: {config: ease.yaml, run: [test]}
-  light_ease: {config: ease.yaml, run: [test], domain: light}
+  film_ease: {config: ease.yaml, run: [test], domain: movie}
 base: lightgcn
 """
 
@@ -54,17 +53,8 @@ def experiment(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch, recsys: Recsys) -> list[list[str]]:
-    """What the chain runs; in this process, as starting one takes seconds."""
-    from recsys_lightning.cli import main
-
-    done: list[list[str]] = []
-
-    def run(words: list[str], check: bool) -> Any:
-        done.append(words[3:])
-        return subprocess.CompletedProcess(words, main(words[3:]))
-
-    monkeypatch.setattr(chain.subprocess, "run", run)
-    return done
+    """What the chain runs, in this process."""
+    return stages_in_this_process(monkeypatch)
 
 
 def test_stages_feed_one_another_and_are_done_once(
@@ -77,7 +67,7 @@ def test_stages_feed_one_another_and_are_done_once(
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert rows["dot"].count("+0.0000") == 6, "the vectors alone give the figures of the model"
-    assert "light_ease" in rows
+    assert "film_ease" in rows
     commands.clear()
     again = recsys("chain", experiment, "--to", tmp_path / "out")
     assert again.status == 0 and not commands
@@ -119,7 +109,7 @@ def test_seeds_are_trained_apart_and_closed_forms_once(
     ("words", "message"),
     [
         (["--seeds", "0"], "--seeds is 0"),
-        (["--only", "x"], "--only names x; there are lightgcn, dot, ease, light_ease"),
+        (["--only", "x"], "--only names x; there are lightgcn, dot, ease, film_ease"),
         (["--model.k=[5]"], "knows no option --model.k=[5]"),
         (["other.yaml"], "takes the file of one chain, and was given 2"),
     ],

@@ -1,0 +1,80 @@
+"""The experiments that lie in the repository, and what tests of them share."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recsys_lightning import models
+from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
+from tests.conftest import REPOSITORY
+from tests.worlds import blocks
+
+EXPERIMENTS = REPOSITORY / "experiments"
+FOLDERS = sorted(path.parent for path in EXPERIMENTS.glob("*/data.yaml"))
+FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.yaml") if path.name != "data.yaml")
+EVERYWHERE = {"data", "popularity", "ease", "mf", "lightgcn", "gat"}
+CROSS_DOMAIN = {"emcdr", "ptupcdr", "dot_product", "conditioner", "diffusion"}
+OF_DOMAINS = {
+    "amazon-movie-book": EVERYWHERE | CROSS_DOMAIN,
+    "amazon-movie-book-dense": EVERYWHERE,
+    "movietweetings-domains": EVERYWHERE | CROSS_DOMAIN,
+    "synthetic-domains": EVERYWHERE | CROSS_DOMAIN,
+}
+"""Folders of data with several domains, and the files that each has at least."""
+SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"]
+FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", "gini", "novelty", "popularity_lift")
+
+
+def named(config: Path) -> str:
+    """Folder and name of an experiment, for the names of tests."""
+    return f"{config.parent.name}/{config.stem}"
+
+
+def content(config: Path) -> dict[str, Any]:
+    """What an experiment says."""
+    said: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return said
+
+
+def recommender(config: Path) -> str:
+    """Class of the recommender of an experiment."""
+    said: str | dict[str, str] = content(config)["model"]["init_args"]["recommender"]
+    return said if isinstance(said, str) else said["class_path"]
+
+
+def closed_form(config: Path) -> bool:
+    """Whether an experiment trains nothing."""
+    known = {**vars(models), "DiffusionRecommender": DiffusionRecommender}
+    return bool(known[recommender(config)].closed_form)
+
+
+def rows(num_users: int = 60, num_items: int = 40, seed: int = 0) -> list[tuple[int, int]]:
+    """(user, item), numbered from 1, of users who like the items of their block."""
+    train = blocks(num_users, num_items, seed=seed)[1].train
+    return [(user + 1, item + 1) for user, item in zip(train.row.tolist(), train.col.tolist(), strict=True)]
+
+
+def write(file: Path, lines: list[str], encoding: str = "utf-8") -> None:
+    """Write lines, and the folder that they lie in."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
+
+
+def stages_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Makes `recsys chain` run its commands in this process, as starting one takes seconds; they are noted here."""
+    from recsys_lightning.cli import chain, main
+
+    done: list[list[str]] = []
+
+    def run(words: list[str], check: bool) -> Any:
+        monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+        done.append(words[3:])
+        return subprocess.CompletedProcess(words, main(words[3:]))
+
+    monkeypatch.setattr(chain.subprocess, "run", run)
+    return done
