@@ -223,7 +223,7 @@ def test_it_takes_the_data_of_its_folder_and_selects_on_val(config: Path) -> Non
     if closed_form(config):
         assert "checkpoint" not in text
     else:
-        first = f"val/ndcg_{text['model']['init_args']['k'][0]}"
+        first = "val/loss" if config.stem == "conditioner" else f"val/ndcg_{text['model']['init_args']['k'][0]}"
         assert text["checkpoint"]["monitor"] == text["early_stopping"]["monitor"] == first
 
 

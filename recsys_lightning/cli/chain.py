@@ -109,7 +109,8 @@ class Runs:
             if not status and verb == "fit":
                 why += ", as it was never validated: train as many epochs as trainer.check_val_every_n_epoch at least"
             raise InputError(
-                f"Stage {stage.name} {why}. Mend it and give the same command again: what is finished is not done twice."
+                f"Stage {stage.name} {why}. Mend it and give the same command again: what is finished is not done "
+                "twice."
             )
         return str((left.parent if verb == "test" else left).relative_to(folder))
 

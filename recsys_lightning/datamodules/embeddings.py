@@ -94,26 +94,30 @@ class EmbeddingDataModule(InteractionsDataModule):
     def train_dataloader(self) -> Any:
         """Every user once a domain, or pairs for the tasks that bring negatives along."""
         task = None if self.trainer is None else self.trainer.lightning_module
-        return (
-            self.user_loader()
-            if not isinstance(getattr(task, "negatives", None), NegativeSampler)
-            else (super().train_dataloader())
-        )
+        if isinstance(getattr(task, "negatives", None), NegativeSampler):
+            return super().train_dataloader()
+        return self.user_loader(TRAIN, self._rank(), self._world_size())
 
-    def user_loader(self) -> UserDomainLoader:
-        """Every user with a train row, once a domain, made on the training device."""
+    def user_loader(self, split: str, rank: int = 0, world_size: int = 1) -> UserDomainLoader:
+        """Every user with rows of a split, once a domain, with one of these rows, made on the training device.
+
+        Args:
+            split: train or val.
+            rank: of this process.
+            world_size: number of processes that share the users.
+        """
         views = self.views_of(TRAIN).to(self._device())
         known = CSR(*(tensor.to(views.device) for tensor in self.prepared.known(TRAIN)))
         members = [torch.arange(views.num_items, device=views.device)]
         if views.domain is not None:
             members = [(views.domain == code).nonzero()[:, 0] for code in range(len(self.schema.domains))]
         return UserDomainLoader(
-            views.train,
+            CSR(*(tensor.to(views.device) for tensor in self.prepared.csr(split))),
             known,
             members,
             batch_size=self.batch_size,
             negatives=self.negatives,
             seed=self.seed,
-            rank=self._rank(),
-            world_size=self._world_size(),
+            rank=rank,
+            world_size=world_size,
         )

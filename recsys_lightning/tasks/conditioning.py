@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -22,7 +22,7 @@ from recsys_lightning.losses.conditions import (
 )
 from recsys_lightning.models.conditioned import Conditioned
 from recsys_lightning.models.domains import domain_of
-from recsys_lightning.schema import Schema
+from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.evaluation import RankingTask
 
 
@@ -35,7 +35,9 @@ class Conditioning(RankingTask):
     """Trains conditions of users in domains by a weighted sum of losses, and evaluates them by full ranking.
 
     It takes batches of users in domains (`EmbeddingDataModule`). Each loss is logged without its weight, as
-    `train/domain_ranking` and so on, `train/loss` being the weighted sum.
+    `train/domain_ranking` and so on, `train/loss` being the weighted sum. `val/loss` is the same with val rows in place
+    of train rows. It is what should select: conditions start as the users themselves, whose ranking they may not
+    improve on, so by `val/ndcg_10` the first epochs could win.
 
     Args:
         recommender: what is trained.
@@ -79,12 +81,49 @@ class Conditioning(RankingTask):
     def on_fit_start(self) -> None:
         """Take the train views; the losses see the frozen vectors."""
         super().on_fit_start()
-        views = self.fitting_views
-        for loss in self._losses:
-            loss.prepare(*views.vectors, domain_of(views))
+        self._prepare()
+
+    def on_validation_start(self) -> None:
+        """Take the views; where nothing is trained, the losses see the frozen vectors now."""
+        super().on_validation_start()
+        if self.trainer.state.fn != "fit":
+            self._prepare()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over users, and the losses of the val rows."""
+        super().on_validation_epoch_end()
+        samples: Callable[[str], Iterable[UserDomainBatch]] | None = getattr(self.datamodule, "user_loader", None)
+        if samples is None or not self.datamodule.holds(VAL):
+            return
+        sums: dict[str, Tensor] = {}
+        count = 0
+        for batch in samples(VAL):
+            terms = self._terms(batch)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, torch.zeros_like(term)) + len(batch.user) * term
+            count += len(batch.user)
+        figures = {f"val/{name}": float(total / count) for name, total in sums.items()}
+        figures["val/loss"] = sum(loss.weight * figures[f"val/{loss.name}"] for loss in self._losses)
+        self.results |= figures
+        # every process goes over all users: equal everywhere
+        self.log_dict(figures, sync_dist=False)
+
+    @property
+    def other_figures(self) -> tuple[str, ...]:
+        """What val is measured by beside rankings."""
+        return ("val/loss", *(f"val/{loss.name}" for loss in self._losses))
 
     def training_step(self, batch: UserDomainBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
+        terms = self._terms(batch)
+        total = torch.stack([loss.weight * terms[loss.name] for loss in self._losses]).sum()
+        figures = {f"train/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch.user))
+        self.log("train/loss", total.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
+        return total
+
+    def _terms(self, batch: UserDomainBatch) -> dict[str, Tensor]:
+        """Each loss of a batch, without its weight."""
         user, item = self.fitting_views.vectors
         every = self.recommender.conditions_of(self.fitting_views, batch.user, batch.item)
         conditions = Conditions(
@@ -97,12 +136,12 @@ class Conditioning(RankingTask):
             known=batch.known,
             negative=item[batch.negative],
         )
-        terms = {loss.name: loss(conditions) for loss in self._losses}
-        total = torch.stack([loss.weight * terms[loss.name] for loss in self._losses]).sum()
-        figures = {f"train/{name}": term.detach() for name, term in terms.items()}
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(batch.user))
-        self.log("train/loss", total.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
-        return total
+        return {loss.name: loss(conditions) for loss in self._losses}
+
+    def _prepare(self) -> None:
+        views = self.fitting_views
+        for loss in self._losses:
+            loss.prepare(*views.vectors, domain_of(views))
 
     @property
     def _losses(self) -> list[ConditionLoss]:

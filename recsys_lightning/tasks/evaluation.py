@@ -212,7 +212,7 @@ class RankingTask(Task):
         figures = [f"val/{name}_{k}" for k in self.k for name in FIGURES]
         of_domains = [f"{figure}_{name}" for figure in figures for name in self.domains]
         worst = [f"val/{name}_{k}_{WORST}" for k in self.k for name in ACCURACY if self.domains]
-        if key.startswith("val/") and key not in (*figures, *of_domains, *worst):
+        if key.startswith("val/") and key not in (*figures, *of_domains, *worst, *self.other_figures):
             some = f"val/ndcg_{self.k[0]}"
             of_each = f", and of each domain: {', '.join(f'{some}_{name}' for name in (*self.domains, WORST))}"
             raise InputError(
@@ -225,6 +225,11 @@ class RankingTask(Task):
     def domains(self) -> tuple[str, ...]:
         """Names of the domains of items; empty where there is one."""
         return () if self.schema is None else self.schema.domains
+
+    @property
+    def other_figures(self) -> tuple[str, ...]:
+        """Names of what a subclass measures on val beside rankings."""
+        return ()
 
     def _take_views(self) -> None:
         data = self.datamodule

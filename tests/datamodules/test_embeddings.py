@@ -18,6 +18,7 @@ from recsys_lightning.datamodules.embeddings import EmbeddingDataModule
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import GAT, MF, DotProduct
+from recsys_lightning.schema import TRAIN
 from recsys_lightning.tasks.base import Task
 from recsys_lightning.tasks.evaluation import RankingTask
 from recsys_lightning.tasks.ranking import Ranking
@@ -87,7 +88,7 @@ def test_training_gets_every_user_once_a_domain(tmp_path: Path) -> None:
 
 def test_data_of_one_domain_have_one_sample_a_user(tmp_path: Path) -> None:
     base = InteractionsDataModule(MemorySource(), Recipe(split="random"))
-    (batch,) = EmbeddingDataModule(base, written(tmp_path, base)).user_loader()
+    (batch,) = EmbeddingDataModule(base, written(tmp_path, base)).user_loader(TRAIN)
     assert batch.known.all() and not batch.domain.any() and len(batch.user) == len(batch.user.unique())
 
 

@@ -36,7 +36,9 @@ class Planted(NamedTuple):
     foreign: list[Tensor]  # of each domain, (U, k): the tastes in the other one
 
 
-def world(folder: Path, seed: int = 0, users: int = 2000, items: int = 400, batch_size: int = 1024) -> Planted:
+def world(
+    folder: Path, seed: int = 0, users: int = 2000, items: int = 400, batch_size: int = 1024, val: int = 0
+) -> Planted:
     """Rows are drawn from the softmax of what was planted; an item has zeros for the tastes in the other domain.
 
     Vectors are a random rotation to 32 dimensions: of users with noise in all of these, of items with noise in all that
@@ -44,7 +46,7 @@ def world(folder: Path, seed: int = 0, users: int = 2000, items: int = 400, batc
     out ranks better.
     """
     sizes = {"users": users, "items": dict.fromkeys(DOMAINS, items), "seed": seed, "popularity": 0.5}
-    inner = SyntheticDomains(**sizes, recipe=Recipe(split="leave_last_out", val=0, test=4))
+    inner = SyntheticDomains(**sizes, recipe=Recipe(split="leave_last_out", val=val, test=4))
     planted = World(Path(), **sizes).planted().aligned(inner.prepared)
     vectors = planted.vectors()
     k = planted.factors

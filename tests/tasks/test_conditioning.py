@@ -19,9 +19,11 @@ from recsys_lightning.losses.conditions import (
     Diversity,
     DomainContrastive,
     DomainRanking,
+    Reconstruction,
 )
 from recsys_lightning.metrics.subspaces import readable, share_beyond_mean
 from recsys_lightning.models.conditioned import Conditioned
+from recsys_lightning.schema import VAL
 from recsys_lightning.tasks.conditioning import Conditioning, default_losses
 from tests.tasks.planted import Planted, gain, train, world
 from tests.tasks.test_base import trainer
@@ -55,18 +57,20 @@ def jacobian(task: Conditioning, planted: Planted) -> float:
     return float(found.norm())
 
 
+@pytest.fixture(
+    scope="module", params=[0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
+def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    return world(tmp_path_factory.mktemp("planted"), request.param, users=4000)
+
+
+@pytest.fixture(scope="module")
+def task(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Conditioning:
+    return train(tmp_path_factory.mktemp("runs"), planted.data, EPOCHS)
+
+
 class TestClaims:
     """What is claimed of conditions, on a world in which it is known what they should hold."""
-
-    @pytest.fixture(
-        scope="class", params=[0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
-    )
-    def planted(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
-        return world(tmp_path_factory.mktemp("planted"), request.param, users=4000)
-
-    @pytest.fixture(scope="class")
-    def task(self, planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Conditioning:
-        return train(tmp_path_factory.mktemp("runs"), planted.data, EPOCHS)
 
     def test_conditions_hold_the_tastes_in_their_domain_and_not_those_in_the_other(
         self, task: Conditioning, planted: Planted
@@ -113,7 +117,7 @@ class TestClaims:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    return world(tmp_path_factory.mktemp("small"), users=90, items=60, batch_size=64)
+    return world(tmp_path_factory.mktemp("small"), users=90, items=60, batch_size=64, val=1)
 
 
 class Spy(ConditionLoss):
@@ -157,6 +161,27 @@ def test_terms_are_logged_one_by_one_and_weighed(tmp_path: Path, small: Planted)
     total = sum(loss.weight * float(figures[f"train/{loss.name}"]) for loss in losses)
     assert float(figures["train/loss"]) == pytest.approx(total, rel=1e-5)
     assert len({loss.name for loss in losses}) == 6
+
+
+def test_the_losses_of_val_are_those_of_its_rows_and_can_select(tmp_path: Path, small: Planted) -> None:
+    spy = Spy()
+    task = Conditioning(losses=[spy, Reconstruction(weight=0.5)])
+    made = trainer(tmp_path, max_epochs=1, limit_train_batches=1)
+    made.fit(task, small.data)
+    figures = made.callback_metrics
+    expected = 2.0 * figures["val/spy"] + 0.5 * figures["val/reconstruction"]
+    torch.testing.assert_close(figures["val/loss"], expected)
+    own = small.data.prepared.csr(VAL)
+    held_out = set(zip(own.row.tolist(), own.col.tolist(), strict=True))
+    users = small.data.views.vectors.user
+    for batch in spy.seen[-len(small.data.user_loader(VAL)) :]:
+        user = (batch.user[:, None] == users).all(2).int().argmax(1)
+        pairs = set(zip(user[batch.known].tolist(), batch.item[batch.known].tolist(), strict=True))
+        assert pairs and pairs <= held_out
+    task.refuse_unsound_monitor("val/loss")
+    task.refuse_unsound_monitor("val/reconstruction")
+    with pytest.raises(InputError, match="there will be no such figure"):
+        task.refuse_unsound_monitor("val/cosine")
 
 
 @pytest.mark.parametrize("options", [{}, {"history": 5, "dropout": 0.1}, {"mode": "residual"}, {"mode": "attention"}])
