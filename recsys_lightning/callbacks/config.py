@@ -11,7 +11,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from recsys_lightning.callbacks.run_folder import run_folder
 
-SECRET = re.compile(r"(?:^|_)key$|apikey|token(?!s$)|secret|passw|credential", re.IGNORECASE)
+SECRET = re.compile(r"(?:^|_)key$|apikey|token|secret|passw|credential", re.IGNORECASE)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -44,8 +44,10 @@ class SaveConfig(SaveConfigCallback):
 def redact(value: Any) -> Any:
     """The same nested values, with those replaced whose key says that they are secret."""
     if isinstance(value, dict):
-        return {
-            key: "(redacted)" if entry is not None and SECRET.search(str(key)) else redact(entry)
-            for key, entry in value.items()
-        }
+        return {key: "(redacted)" if _secret(str(key), entry) else redact(entry) for key, entry in value.items()}
     return [redact(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _secret(key: str, entry: Any) -> bool:
+    number_of_tokens = key.endswith("tokens") and isinstance(entry, int)
+    return entry is not None and SECRET.search(key) is not None and not number_of_tokens

@@ -24,7 +24,7 @@ recsys chain FILE [options]: run the stages of a chain, and set what they found 
   --only NAME,...    these stages, and those they take vectors from
   --to FOLDER        of all runs and of the report [runs/chain/<name of FILE>]
   --trainer.OPTION   goes to every stage, e.g. --trainer.max_epochs=5
-  --data.root FOLDER goes to every stage that reads raw data itself
+  --data.OPTION      likewise, to the data that it reads itself or that its vectors were made of
 
 A chain is a YAML file of stages, each a configuration:
 
@@ -77,8 +77,11 @@ class Runs:
         seed = 0 if stage.once else seed
         before = None if stage.vectors is None else self(self.chain.stages[stage.vectors], seed)
         vectors = None if before is None else before.path("predict")
-        words = [*stage.words(vectors, seed), *self._options_of(stage)]
-        folder = self.folder / f"{stage.name}-{digest(stage, words)}"
+        common = self._options_of(stage)
+        # a stage is told by the one it stands on, not by how the path of its vectors is written
+        name = digest(stage, [*stage.words(before and Path(before.folder.name), seed), *common])
+        folder = self.folder / f"{stage.name}-{name}"
+        words = [*stage.words(vectors, seed), *common]
         files = _read(folder)
         for verb in stage.run:
             if verb not in files or not (folder / files[verb]).exists():
@@ -87,8 +90,8 @@ class Runs:
         return Done(folder, files)
 
     def _options_of(self, stage: Stage) -> list[str]:
-        of_root = "--data.interactions.root" if stage.vectors else "--data.root"
-        return [word.replace("--data.root", of_root, 1) for word in self.options]
+        of_data = "--data.interactions." if stage.vectors else "--data."
+        return [word.replace("--data.", of_data, 1) if word.startswith("--data.") else word for word in self.options]
 
     def _run(self, stage: Stage, verb: str, words: list[str], folder: Path, files: Mapping[str, str]) -> str:
         command = [verb, *words, f"--trainer.default_root_dir={folder}"]
@@ -177,9 +180,10 @@ def _sorted(words: Sequence[str]) -> tuple[list[str], list[str]]:
         word = words.pop(0)
         if not word.startswith("-"):
             files.append(word)
-        elif word.startswith(("--trainer.", "--data.root")):
-            value = "" if "=" in word or not words else f"={words.pop(0)}"
-            options.append(word + value)
+        elif word.startswith(("--trainer.", "--data.")):
+            if "=" not in word:
+                raise InputError(f"{word} is given to every stage as one word: {word}=VALUE.")
+            options.append(word)
         else:
             raise InputError(f"`recsys chain` knows no option {word}. `recsys chain --help` says what there is.")
     return files, options

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recsys_lightning.metrics.bootstrap import mean_interval, paired_interval
-from recsys_lightning.reports.run.blocks import Block, Page, Panel, Points, Section, Table, Text
+from recsys_lightning.reports.run.blocks import Block, Page, Panel, Points, Remark, Section, Table, Text
 from recsys_lightning.reports.run.html import page_html
 from recsys_lightning.reports.run.markdown import page_markdown
 from recsys_lightning.reports.tables import text_table
@@ -20,7 +20,8 @@ USER, DOMAIN = "user_id", "domain"
 METRICS = ("ndcg", "recall")
 ABOUT = """\
 Full ranking of each domain's items by themselves, per user, then the mean over the users with held-out items there;
-`macro` is the mean over the domains. A stage that is given one domain knows fewer users: those with train rows there.
+`macro` is the mean over the domains. A stage that is given one domain may know fewer users, those with train rows
+there, who are easier: these tables have the users that all stages tested, and `tested` says how many each did.
 Differences are of the users that both tested, with 95 % intervals bootstrapped over users and seeds."""
 SENTENCES = ("swap.json", "checks.json")
 """Files of a test whose `sentences` the page repeats."""
@@ -70,7 +71,7 @@ def chain_page(name: str, base: str, tested: Values, runs: Mapping[str, Path], s
     sections = [Section("By domain", panels, ABOUT)]
     sections += [Section(f"Beside {base}", compared)] if compared else []
     found = [Panel(stage, said) for stage, run in runs.items() if (said := _said(run))]
-    sections += [Section("What was checked", found)] if found else []
+    sections += [Section("What was checked", found, "Of the first training of each stage.")] if found else []
     places = [f"{stage}: `{run}`" for stage, run in runs.items()]
     sections.append(Section("Runs", [Panel("", [Points(places)], wide=True)], "Each has a report of its own."))
     alone = "" if seeds > 1 else ": the intervals know nothing of other trainings"
@@ -85,15 +86,26 @@ def cut_off(tested: Values, metric: str) -> str:
 
 
 def figures(tested: Values, column: str) -> tuple[list[str], list[list[object]]]:
-    """Head and rows of the table of a metric: a row for each stage, a column for each domain."""
+    """Head and rows of the table of a metric: a row for each stage, a column for each domain.
+
+    Means are over the users of a domain that all stages tested which tested any there.
+    """
     domains = _domains(tested)
+    users = {domain: _common(tested, domain) for domain in domains}
     rows: list[list[object]] = []
     for stage, tables in tested.items():
-        means = {domain: _mean(tables, domain, column) for domain in domains}
+        means = {domain: _mean(tables, domain, column, users[domain]) for domain in domains}
         known = [value for value in means.values() if value is not None]
         macro = float(np.mean(known)) if len(known) == len(domains) else None
-        rows.append([stage, *means.values(), macro, len(tables[0])])
+        counts = [f"{len(_of(tables[0], domain)):,}" for domain in domains if means[domain] is not None]
+        rows.append([stage, *means.values(), macro, " + ".join(counts)])
     return ["stage", *domains, "macro", "tested"], rows
+
+
+def _common(tested: Values, domain: str) -> set[str]:
+    """Users of a domain that all stages tested which tested any there."""
+    found = [set(_of(tables[0], domain)[USER]) for tables in tested.values()]
+    return set.intersection(*(users for users in found if users))
 
 
 def differences(tested: Values, base: str, column: str) -> tuple[list[str], list[list[object]]]:
@@ -114,10 +126,11 @@ def _domains(tested: Values) -> list[str]:
     return list(names) or ["all"]
 
 
-def _mean(tables: Sequence[pd.DataFrame], domain: str, column: str) -> float | None:
-    """Mean over users and seeds; None of a domain that was not tested."""
-    values = [_of(table, domain)[column].mean() for table in tables]
-    return None if not len(_of(tables[0], domain)) else float(np.mean(values))
+def _mean(tables: Sequence[pd.DataFrame], domain: str, column: str, users: set[str]) -> float | None:
+    """Mean over these users and seeds; None of a domain that was not tested."""
+    chosen = [_of(table, domain) for table in tables]
+    values = [table.loc[table[USER].isin(users), column].mean() for table in chosen]
+    return None if not len(chosen[0]) else float(np.mean(values))
 
 
 def _difference(ours: Sequence[pd.DataFrame], base: Sequence[pd.DataFrame], domain: str, column: str) -> str:
@@ -150,6 +163,5 @@ def _said(run: Path) -> list[Block]:
             values = json.loads((run / file).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if said := values.get("sentences"):
-            found.append(Points([str(sentence) for sentence in said]))
+        found += [Remark(sentence["text"], sentence["against"]) for sentence in values.get("sentences", [])]
     return found

@@ -19,6 +19,7 @@ from tests.worlds import write_csv
         "WANDB_API_KEY",
         "token",
         "hf_token",
+        "access_tokens",
         "client_secret",
         "Password",
         "password_file",
@@ -39,7 +40,9 @@ def test_secrets_are_found_in_lists_and_dictionaries_however_deep() -> None:
     assert given["trainer"]["logger"][0]["init_args"]["api_key"] == "canary"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("value", [{"token": None}, {"monkey": "x", "keys": [1], "tokens_": 0 or None}, [1, "a"], 3.5])
+@pytest.mark.parametrize(
+    "value", [{"token": None}, {"num_tokens": 8}, {"monkey": "x", "keys": [1], "tokens_": 0 or None}, [1, "a"], 3.5]
+)
 def test_all_else_stays(value: Any) -> None:
     assert redact(value) == value
 

@@ -111,6 +111,7 @@ def test_seeds_are_trained_apart_and_closed_forms_once(
         (["--seeds", "0"], "--seeds is 0"),
         (["--only", "x"], "--only names x; there are lightgcn, dot, ease, film_ease"),
         (["--model.k=[5]"], "knows no option --model.k=[5]"),
+        (["--trainer.max_epochs", "5"], "is given to every stage as one word: --trainer.max_epochs=VALUE"),
         (["other.yaml"], "takes the file of one chain, and was given 2"),
     ],
 )

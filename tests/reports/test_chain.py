@@ -31,13 +31,20 @@ def test_figures_are_means_of_each_domain_and_macro() -> None:
     head, rows = figures(tested, "ndcg_5")
     assert head == ["stage", "movie", "book", "macro", "tested"]
     movie, book = (tested["gat"][0].query(f"domain == '{name}'").ndcg_5.mean() for name in ("movie", "book"))
-    assert rows[0][1:] == [
-        pytest.approx(movie + 0.1),
-        pytest.approx(book + 0.2),
-        pytest.approx((movie + book + 0.3) / 2),
-        80,
-    ]
-    assert rows[1][1:] == [pytest.approx(movie), None, None, 40]
+    means = [movie + 0.1, book + 0.2, (movie + book + 0.3) / 2]
+    assert rows[0][1:4] == [pytest.approx(value) for value in means]
+    assert rows[0][4] == "40 + 40"
+    assert rows[1][1:] == [pytest.approx(movie), None, None, "40"]
+
+
+def test_figures_are_of_the_users_that_all_stages_tested() -> None:
+    """A stage that leaves out the users who are hardest for everybody does not look better for it."""
+    hard = table(0.0)
+    hard.loc[hard.user_id.isin(["u0", "u1", "u2"]), "ndcg_5"] = 0.0
+    easy = hard[~hard.user_id.isin(["u0", "u1", "u2"])]
+    _, rows = figures({"all": [hard], "easy": [easy]}, "ndcg_5")
+    assert rows[0][1:4] == rows[1][1:4]
+    assert [row[4] for row in rows] == ["40 + 40", "37 + 37"]
 
 
 def test_differences_are_paired_by_user_in_any_order() -> None:
@@ -70,19 +77,21 @@ def test_seeds_widen_the_interval() -> None:
 def test_pages_hold_figures_differences_and_what_was_checked(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "swap.json").write_text(json.dumps({"sentences": ["movie: the swap test holds."]}), encoding="utf-8")
+    said = [{"text": "movie passes.", "against": False}, {"text": "book fails.", "against": True}]
+    (run / "swap.json").write_text(json.dumps({"sentences": said}), encoding="utf-8")
     tested = {"gat": [table(0.0)], "better": [table(0.1)]}
-    said = write_chain_pages(tmp_path / "chain", "demo", "gat", tested, {"gat": run, "better": tmp_path}, 1)
-    assert said[-2:] == [str(tmp_path / "chain" / "report.md"), str(tmp_path / "chain" / "report.html")]
+    printed = write_chain_pages(tmp_path / "chain", "demo", "gat", tested, {"gat": run, "better": tmp_path}, 1)
+    assert printed[-2:] == [str(tmp_path / "chain" / "report.md"), str(tmp_path / "chain" / "report.html")]
     text = (tmp_path / "chain" / "report.md").read_text(encoding="utf-8")
     for part in (
         "# Chain demo",
         "ndcg@5",
         "recall@5",
         "minus that of gat",
-        "movie: the swap test holds.",
+        "movie passes.",
+        "**book fails.**",
         "One training",
     ):
         assert part in text
     assert "better" in (tmp_path / "chain" / "report.html").read_text(encoding="utf-8")
-    assert "better" in said[1]
+    assert "better" in printed[1]

@@ -1,0 +1,90 @@
+"""`experiments/transfer.py`: users who are new in a domain, through the real command line."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.experiments import stages_in_this_process
+
+DATA = """
+class_path: SyntheticDomains
+init_args:
+  users: 120
+  items: {movie: 30, book: 30}
+  rows: 10
+  recipe: {split: leave_last_out, val: 1, test: 1}
+"""
+MODEL = """
+data: data.yaml
+model: {class_path: Ranking, init_args: {recommender: NAME}}
+trainer: {enable_progress_bar: false, accelerator: cpu}
+"""
+CHAIN = """
+stages:
+  popularity: {config: popularity.yaml, run: [test]}
+  ease: {config: ease.yaml, run: [test]}
+  books: {config: ease.yaml, run: [test], domain: book}
+base: ease
+"""
+
+
+@pytest.fixture(scope="module")
+def transfer() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "experiments")
+        yield importlib.import_module("transfer")
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    files = {
+        "data": DATA,
+        "chain": CHAIN,
+        "popularity": MODEL.replace("NAME", "Popularity"),
+        "ease": MODEL.replace("NAME", "EASE"),
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return tmp_path / "chain.yaml"
+
+
+def test_the_same_users_are_tested_for_every_k_and_runs_are_done_once(
+    transfer: ModuleType,
+    chain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    commands = stages_in_this_process(monkeypatch)
+    words = ["--config", str(chain), "--target", "book", "--folder", str(tmp_path / "out"), "--reserve", "3"]
+    words += ["--seeds", "1", "--share", "0.3", "--k", "0", "all"]
+    assert transfer.main(words) == 0
+    text = (tmp_path / "out" / "chain-book" / "transfer.md").read_text(encoding="utf-8")
+    lines = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| (?:0|all) .*$", text, re.M)]
+    assert [line[:2] for line in lines] == [["0", "popularity"], ["0", "ease"], ["all", "popularity"], ["all", "ease"]]
+    assert len({line[2] for line in lines}) == 1 and int(lines[0][2]) > 20
+    assert [line[5] == "" for line in lines] == [False, True, False, True]
+    assert len(commands) == 4
+    assert transfer.main(words) == 0
+    assert len(commands) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target", "book", "--k", "3"], "each --k one of 0, 1, 2, 5, all"),
+        (["--target", "book", "--seeds", "0"], "--seeds must be at least 1"),
+    ],
+)
+def test_bad_options_are_refused_in_words(
+    transfer: ModuleType, chain: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert transfer.main(["--config", str(chain), *words]) == 2
+    assert message in capsys.readouterr().err
