@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
@@ -80,6 +81,13 @@ class CSR(NamedTuple):
         first = count.cumsum(0) - count
         offset = torch.arange(len(position), device=rows.device) - first[position]
         return torch.stack([position, self.col[start[position] + offset]])
+
+    def within(self, chosen: Tensor) -> CSR:
+        """The entries that are among the chosen indices (n,), one or more and ascending, by their place among them."""
+        place = torch.searchsorted(chosen, self.col).clamp_max(len(chosen) - 1)
+        inside = chosen[place] == self.col
+        before = torch.cat([self.crow.new_zeros(1), inside.cumsum(0)])
+        return CSR(before[self.crow], place[inside])
 
 
 class Entries(NamedTuple):
@@ -219,35 +227,50 @@ class Views:
         """U."""
         return len(self.train.crow) - 1
 
-    @property
+    @cached_property
     def popularity(self) -> Tensor:
         """(I,) interactions of each item in the visible rows, as int64."""
-        return self.derive(_popularity)
+        return torch.bincount(self.train.col, minlength=self.num_items)
 
-    @property
+    @cached_property
+    def members(self) -> list[Tensor]:
+        """(I_d,) the items of each domain, ascending; their places there are what is local to it."""
+        if self.domain is None:
+            return [torch.arange(self.num_items, device=self.device)]
+        return [(self.domain == code).nonzero()[:, 0] for code in range(int(self.domain.max()) + 1)]
+
+    @cached_property
+    def rows_in_domains(self) -> Tensor:
+        """(U, M) visible rows of each user in each domain."""
+        number = len(self.members)
+        domain = 0 if self.domain is None else self.domain[self.train.col]
+        place = self.train.row * number + domain
+        return torch.bincount(place, minlength=self.num_users * number).view(-1, number)
+
+    @cached_property
     def graph(self) -> HeteroData:
         """The typed graph, on this device."""
-        return self.derive(_graph)
+        return _made(self._build_graph, "a graph").to(str(self.device))
 
-    @property
+    @cached_property
     def history(self) -> History:
         """The user histories, on this device."""
-        return self.derive(_history)
+        return History(*(tensor.to(self.device) for tensor in _made(self._build_history, "histories")))
 
-    @property
+    @cached_property
     def text(self) -> Text:
         """The text vectors, on this device."""
-        return self.derive(_text)
+        return Text(*(tensor.to(self.device) for tensor in _made(self._build_text, "texts")))
 
-    @property
+    @cached_property
     def features(self) -> Features:
         """The features of items, on this device."""
-        return self.derive(_features)
+        return _made(self._build_features, "features").to(self.device)
 
-    @property
+    @cached_property
     def vectors(self) -> Vectors:
         """The frozen vectors, on this device."""
-        return self.derive(_vectors)
+        return Vectors(*(tensor.to(self.device) for tensor in _made(self._build_vectors, "vectors")))
 
     def derive(self, build: Callable[[Views], Derived]) -> Derived:
         """`build(self)`, computed once and kept as long as these views: adjacency matrices and the like."""
@@ -301,38 +324,10 @@ class Views:
         return Views(train, self.num_items, *builders, self.domain, self._build_vectors)
 
 
-def _popularity(views: Views) -> Tensor:
-    return torch.bincount(views.train.col, minlength=views.num_items)
-
-
-def _graph(views: Views) -> HeteroData:
-    if views._build_graph is None:
-        raise RuntimeError("these views were made without a graph")
-    return views._build_graph().to(str(views.device))
-
-
-def _history(views: Views) -> History:
-    if views._build_history is None:
-        raise RuntimeError("these views were made without histories")
-    return History(*(tensor.to(views.device) for tensor in views._build_history()))
-
-
-def _text(views: Views) -> Text:
-    if views._build_text is None:
-        raise RuntimeError("these views were made without texts")
-    return Text(*(tensor.to(views.device) for tensor in views._build_text()))
-
-
-def _features(views: Views) -> Features:
-    if views._build_features is None:
-        raise RuntimeError("these views were made without features")
-    return views._build_features().to(views.device)
-
-
-def _vectors(views: Views) -> Vectors:
-    if views._build_vectors is None:
-        raise RuntimeError("these views were made without vectors")
-    return Vectors(*(tensor.to(views.device) for tensor in views._build_vectors()))
+def _made(build: Callable[[], Derived] | None, name: str) -> Derived:
+    if build is None:
+        raise RuntimeError(f"these views were made without {name}")
+    return build()
 
 
 def _no_history() -> History:

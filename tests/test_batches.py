@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -24,6 +24,39 @@ def test_a_row_and_a_degree_for_each_entry(matrix: Tensor) -> None:
 def test_select_takes_whole_rows_in_the_order_asked_for_also_twice_or_none(matrix: Tensor, chosen: list[int]) -> None:
     rows = torch.tensor(chosen, dtype=torch.long)
     assert torch.equal(csr(matrix).select(rows), matrix[rows].nonzero().T)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_within_keeps_the_entries_of_some_indices(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = (int(torch.randint(1, 12, (1,), generator=generator)) for _ in range(2))
+    matrix = torch.rand(rows, columns, generator=generator) < 0.4
+    inside = torch.rand(columns, generator=generator) < 0.5
+    inside[int(torch.randint(columns, (1,), generator=generator))] = True
+    found = csr(matrix).within(inside.nonzero()[:, 0])
+    wanted = csr(matrix[:, inside])
+    assert torch.equal(found.crow, wanted.crow) and torch.equal(found.col, wanted.col)
+
+
+DOMAIN = torch.tensor([0, 1, 0, 2])
+
+
+def test_members_are_the_items_of_each_domain() -> None:
+    views = Views(csr(torch.eye(3, 4)), 4, domain=DOMAIN)
+    assert [items.tolist() for items in views.members] == [[0, 2], [1], [3]]
+    assert views.members is views.members
+    assert [items.tolist() for items in Views(csr(torch.eye(3, 4)), 4).members] == [[0, 1, 2, 3]]
+
+
+def test_rows_are_counted_by_user_and_domain() -> None:
+    matrix = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0], [0, 1, 0, 1]])
+    views = Views(csr(matrix), 4, domain=DOMAIN)
+    assert views.rows_in_domains.tolist() == [[2, 1, 0], [0, 0, 0], [0, 1, 1]]
+    assert views.rows_in_domains is views.rows_in_domains
+    assert Views(csr(matrix), 4).rows_in_domains.tolist() == [[3], [0], [2]]
+    fewer = views.without(torch.tensor([0, 4]))
+    assert fewer.rows_in_domains.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
 
 
 def test_popularity_counts_the_users_of_each_item() -> None:

@@ -24,7 +24,6 @@ from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.data.audit import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
-from recsys_lightning.metrics.domains import rows_in_domains
 from recsys_lightning.reports.domains import Group, groups_of
 from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
@@ -138,7 +137,7 @@ def _groups(task: RankingTask, data: InteractionsDataModule) -> list[Group]:
     if not data.schema.domains:
         return []
     assert task.per_user is not None and task.per_user.domain is not None
-    rows = rows_in_domains(data.views, len(data.schema.domains))
+    rows = data.views.rows_in_domains
     tensors = (task.per_user.values[f"ndcg_{task.k[0]}"], task.per_user.user, task.per_user.domain, rows)
     values, user, domain, rows_of = (tensor.cpu().numpy() for tensor in tensors)
     return groups_of(values, user, domain, rows_of, data.schema.domains)

@@ -18,16 +18,15 @@ from recsys_lightning.callbacks.diagnostics import plain
 from recsys_lightning.callbacks.results import write_json
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.callbacks.watching import without_conditions
-from recsys_lightning.data.domain_loaders import within
 from recsys_lightning.data.loaders import RankingLoader
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.bootstrap import paired_interval
-from recsys_lightning.metrics.ranking import find_hits, mask, ndcg, pair_keys, tie_priority, top_k
+from recsys_lightning.metrics.ranking import find_hits, mask, ndcg, pair_keys, tie_priority_of, top_k
 from recsys_lightning.metrics.subspaces import cosines, linear_cka, reidentified, share_beyond_mean
 from recsys_lightning.models.modes import evaluating
-from recsys_lightning.reports.run.swap import FILE, OTHERS, OWN, SHIFT, USER, terminal
-from recsys_lightning.reports.run.values import read_json
+from recsys_lightning.reports.run.swap import FILE, OTHERS, OWN, SHIFT, USER, sentences, terminal
+from recsys_lightning.reports.run.values import Values as Found
 from recsys_lightning.schema import GIVEN, SPLITS, TEST
 from recsys_lightning.tasks.evaluation import RankingTask
 
@@ -50,11 +49,11 @@ class Pieces(NamedTuple):
 class SwapTest(Callback):
     """At the end of a test, ranks each domain with the condition that is meant for it, and with others in its place.
 
-    With the condition of domain d: c_d(u). In its place, the other domains' conditions (the mean of their figures where
-    there are several), the user's vector u that conditions are made of, and u + the mean of c_d - u over users, a shift
-    that is the same for everybody. Figures are ndcg on the same users and items as those of the test; differences
-    are paired by user, with 95 % intervals of a bootstrap over users. A domain passes where its condition is better
-    than all three, intervals above 0.
+    With the condition of domain d: c_d(u). In its place, the other domains' conditions (that one of them which ranks
+    best, where there are several), the user's vector u that conditions are made of, and u + the mean of c_d - u over
+    users, a shift that is the same for everybody. Figures are ndcg on the same users and items as those of the test,
+    and ties fall as there; differences are paired by user, with 95 % intervals of a bootstrap over users, of this
+    training. A domain passes where its condition is better than all three, intervals above 0.
 
     Beside them stands what conditions are: share of c_d - u beyond its mean, how often the nearest of 1,000 users to
     c_d(u) is u, cosines raw and centred, linear CKA of two domains, and the norm of the Jacobian of c_d and of c_d - u
@@ -90,7 +89,9 @@ class SwapTest(Callback):
         with torch.no_grad(), evaluating(pl_module.recommender):
             found = self.swap(pl_module, data)
         folder.mkdir(parents=True, exist_ok=True)
-        print(terminal(read_json(write_json(folder / FILE, plain(found)))))
+        said = Found(plain(found), folder / FILE)
+        write_json(folder / FILE, {**said.value, "sentences": sentences(said)})
+        print(terminal(said))
 
     def swap(self, task: RankingTask, data: InteractionsDataModule) -> dict[str, Any]:
         """All that `swap.json` holds."""
@@ -125,17 +126,21 @@ class SwapTest(Callback):
         """Figures of one domain by what ranks it, and their differences."""
         domain = task.views.domain
         assert domain is not None
-        items = (domain == code).nonzero()[:, 0]
+        items = task.views.members[code]
         loader = loader_of(data, items)
         if not len(loader.user):
             return {"users": 0}
         shifted = pieces.user + (pieces.condition[:, code] - pieces.user)[task.fitting_views.train.degree > 0].mean(0)
         vectors = [*pieces.condition.unbind(1), pieces.user, shifted]
-        found = ranked(vectors, pieces.item[items], loader, task.k)  # (M + 2, k, n)
-        others = [other for other in range(len(task.domains)) if other != code]
-        sides = {OWN: found[code], OTHERS: found[others].mean(0), USER: found[-2], SHIFT: found[-1]}
+        priority = tie_priority_of(items, task.views.num_items)
+        found = ranked(vectors, pieces.item[items], loader, task.k, priority)  # (M + 2, k, n)
+        others = np.array([other for other in range(len(task.domains)) if other != code])
+        best = others[found[others].mean(2).argmax(0)]  # (k,)
+        sides = {OWN: found[code], OTHERS: found[best, np.arange(len(best))], USER: found[-2], SHIFT: found[-1]}
+        named = [task.domains[other] if len(others) > 1 else "" for other in best]
         return {
             "users": len(loader.user),
+            "best_other": dict(zip(map(str, task.k), named, strict=True)),
             "ndcg": {
                 str(k): {name: float(side[at].mean()) for name, side in sides.items()} for at, k in enumerate(task.k)
             },
@@ -209,13 +214,13 @@ def moved(views: Views, user: Tensor) -> Views:
 
 def loader_of(data: InteractionsDataModule, items: Tensor) -> RankingLoader:
     """All users with test rows among items (n,), ascending; items are named by their place among these."""
-    relevant = within(data.prepared.csr(TEST), items.cpu())
-    seen = within(data.prepared.known(*SPLITS[: SPLITS.index(TEST)], GIVEN), items.cpu())
+    relevant = data.prepared.csr(TEST).within(items.cpu())
+    seen = data.prepared.known(*SPLITS[: SPLITS.index(TEST)], GIVEN).within(items.cpu())
     seen, relevant = (CSR(rows.crow.to(items.device), rows.col.to(items.device)) for rows in (seen, relevant))
     return RankingLoader(relevant.degree.nonzero()[:, 0], seen, relevant, batch_size=1024)
 
 
-def ranked(users: Sequence[Tensor], item: Tensor, loader: RankingLoader, k: Sequence[int]) -> Values:
+def ranked(users: Sequence[Tensor], item: Tensor, loader: RankingLoader, k: Sequence[int], priority: Tensor) -> Values:
     """Ndcg (sides, k, n) of each user of a loader, by dot products of several vectors of users with the same items.
 
     Args:
@@ -223,8 +228,8 @@ def ranked(users: Sequence[Tensor], item: Tensor, loader: RankingLoader, k: Sequ
         item: (n, D), in the order of the loader's items.
         loader: of users.
         k: cut-offs.
+        priority: (n,) of the items, see `tie_priority`.
     """
-    priority = tie_priority(len(item)).to(item.device)
     found = []
     for batch in loader:
         keys = pair_keys(batch.relevant, len(item))

@@ -15,7 +15,7 @@ class WriteVectors(Callback):
     """Writes `vectors.safetensors` into the run's folder before `predict` recommends.
 
     Vectors are those that the recommendations are made of, in the order of the data's users and items, with raw ids,
-    the schema and the fingerprint: see `recsys_lightning.data.vectors`.
+    the schema, the fingerprint and the splits whose rows the model saw: see `recsys_lightning.data.vectors`.
     """
 
     FILE = "vectors.safetensors"
@@ -29,4 +29,5 @@ class WriteVectors(Callback):
         recommender = pl_module.recommender
         with torch.no_grad():
             vectors = recommender.vectors(pl_module.views)
-        write_vectors(folder / self.FILE, vectors, data.prepared, type(recommender).__name__, data.schema)
+        name = type(recommender).__name__
+        write_vectors(folder / self.FILE, vectors, data.prepared, name, data.schema, data.visible_splits)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any
+from itertools import chain, count
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from recsys_lightning.batches import CSR, PairBatch, RankingBatch
+from recsys_lightning.batches import PairBatch, RankingBatch
+from recsys_lightning.data.epoch_loader import EpochLoader
 from recsys_lightning.data.loaders import PairLoader, RankingLoader
 
 
-class DomainPairLoader:
+class Turns(NamedTuple):
+    """What comes after what in a pass over several domains."""
+
+    domain: list[int]  # of each step
+    nth: list[int]  # of each step, the domain's steps before it
+    pairs: list[Tensor]  # of each domain, its pairs in their order
+
+
+class DomainPairLoader(EpochLoader[Turns, PairBatch]):
     """Batches of positive pairs with negatives, each of one domain, in a random order of the domains.
 
     A pass goes over the pairs of every domain once, so a domain has as many steps as its pairs fill. Positives and
     their negatives are of the same domain: the loss of a step is the ranking loss of one domain, and over a pass they
-    add up. The order of a pass is a pure function of (seed, epoch), the same on all ranks; see `PairLoader`.
+    add up. Which domain's turn it is, is the same on all ranks.
 
     Args:
         parts: a loader of each domain, of items by their place in the domain.
@@ -27,57 +35,28 @@ class DomainPairLoader:
         seed: of the order.
     """
 
+    KEY = ("domains",)
+
     def __init__(self, parts: Sequence[PairLoader], members: Sequence[Tensor], seed: int) -> None:
-        self.parts, self.members, self.seed = list(parts), list(members), seed
-        self.epoch = 0
-        self._done = [0] * len(self.parts)
-
-    @property
-    def sampler(self) -> DomainPairLoader:
-        """What Lightning calls `set_epoch` on."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the coming pass."""
-        if epoch != self.epoch:
-            self._done = [0] * len(self.parts)
-        self.epoch = epoch
-        for part in self.parts:
-            part.set_epoch(epoch)
+        super().__init__(seed, torch.device("cpu"))
+        self.parts, self.members = list(parts), list(members)
 
     def __len__(self) -> int:
         """Batches of one rank in a whole epoch."""
         return sum(len(part) for part in self.parts)
 
-    def __iter__(self) -> Iterator[PairBatch]:
-        """A pass over this rank's pairs, or what is left of it after `load_state_dict`."""
-        epoch = self.epoch
-        passes = [iter(part) for part in self.parts]
-        done = self._done = [part.handed_out(epoch) for part in self.parts]
-        for code in self._order(epoch)[sum(done) :]:
-            batch, items = next(passes[code]), self.members[code]
-            done[code] += 1
-            yield batch._replace(item=items[batch.item], negative=items[batch.negative])
-        for left in passes:  # a domain that was through before a resume has not heard yet that it is over
-            next(left, None)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The epoch, and how many of its batches of each domain were handed out."""
-        return {"epoch": self.epoch, "batches": list(self._done)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass go on behind the batches of the state, if it is a pass of the same epoch."""
-        self.epoch, self._done = state["epoch"], list(state["batches"])
-        for part, batches in zip(self.parts, self._done, strict=True):
-            part.load_state_dict({"epoch": self.epoch, "batches": batches})
-
-    def _order(self, epoch: int) -> list[int]:
-        """The domain of each step."""
-        word = hashlib.blake2b(repr((self.seed, "domains", epoch)).encode(), digest_size=8).digest()
-        random = torch.Generator().manual_seed(int.from_bytes(word, "little") >> 1)
+    def order(self, epoch: int) -> Turns:
+        """The turns of the domains, and the order of the pairs of each."""
         steps = torch.cat([torch.full((len(part),), code) for code, part in enumerate(self.parts)])
-        order: list[int] = steps[torch.randperm(len(steps), generator=random)].tolist()
-        return order
+        domain: list[int] = steps[torch.randperm(len(steps), generator=self.generator(epoch))].tolist()
+        counts = [count() for _ in self.parts]
+        return Turns(domain, [next(counts[code]) for code in domain], [part.order(epoch) for part in self.parts])
+
+    def batch(self, epoch: int, step: int, order: Turns) -> PairBatch:
+        """The batch of a step."""
+        code = order.domain[step]
+        batch, items = self.parts[code].batch(epoch, order.nth[step], order.pairs[code]), self.members[code]
+        return batch._replace(item=items[batch.item], negative=items[batch.negative])
 
 
 class DomainRankingLoader:
@@ -96,11 +75,3 @@ class DomainRankingLoader:
     def __iter__(self) -> Iterator[RankingBatch]:
         of_domains = ((batch._replace(domain=code) for batch in part) for code, part in enumerate(self.parts))
         return chain.from_iterable(of_domains)
-
-
-def within(rows: CSR, items: Tensor) -> CSR:
-    """The entries that are among items (n,), one or more and ascending, by their place among them."""
-    place = torch.searchsorted(items, rows.col).clamp_max(len(items) - 1)
-    inside = items[place] == rows.col
-    before = torch.cat([rows.crow.new_zeros(1), inside.cumsum(0)])
-    return CSR(before[rows.crow], place[inside])

@@ -17,8 +17,8 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.schema import GIVEN, SPLITS, TEST, TRAIN, VAL
 
 _TRAIN, _VAL, _TEST, _GIVEN = (SPLITS.index(name) for name in (TRAIN, VAL, TEST, GIVEN))
-_RESERVED = "worst"
-"""Figures of the worst domain bear this name where those of a domain bear its own."""
+_RESERVED = r"worst|sampled_\w*"
+"""What figures bear where those of a domain bear its name: ndcg_10_worst, and ndcg_10_sampled_500 of candidates."""
 
 
 def check(rows: Rows, recipe: Recipe) -> None:
@@ -29,10 +29,10 @@ def check(rows: Rows, recipe: Recipe) -> None:
     """
     names = rows.domains
     for name in names if len(names) > 1 else ():
-        if not re.fullmatch(r"\w+", name) or name == _RESERVED:
+        if not re.fullmatch(r"\w+", name) or re.fullmatch(_RESERVED, name):
             raise InputError(
                 f"A domain cannot be called {name!r}: names of figures end in it, as in ndcg_10_book. Let it consist "
-                f"of letters, digits and _, and be another word than {_RESERVED}."
+                "of letters, digits and _, be another word than worst, and not begin with sampled_."
             )
     for option in ("target", "only"):
         asked = getattr(recipe, option)

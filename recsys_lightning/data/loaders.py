@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch
+from recsys_lightning.data.epoch_loader import SampleLoader
 from recsys_lightning.data.negatives import NegativeSampler
 
 
-class PairLoader:
+class PairLoader(SampleLoader[PairBatch]):
     """Shuffled positive pairs with negatives, for training.
 
-    The batch of a step is a pure function of (seed, epoch, rank, step): a loader whose state was saved in mid-epoch
-    goes on with exactly the batches that remain. Ranks share out one shuffled order; the order is continued from its
-    beginning until all ranks have equally many pairs. Pairs of users who have every item are left out, with a warning.
-
-    It is its own `sampler`, so that Lightning tells it the epoch.
+    Pairs of users who have every item are left out, with a warning.
 
     Args:
         user: (N,) of the pairs; on any device, where batches then lie too.
@@ -52,73 +47,16 @@ class PairLoader:
                 stacklevel=2,
             )
             user, item = user[~hopeless], item[~hopeless]
+        super().__init__(len(user), batch_size, seed, user.device, rank, world_size)
         self.user, self.item, self.negatives = user, item, negatives
-        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
-        self.epoch = 0
-        self._done = 0
-        self._resume: tuple[int, int] | None = None
 
-    @property
-    def sampler(self) -> PairLoader:
-        """What Lightning calls `set_epoch` on."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the coming pass."""
-        if epoch != self.epoch:
-            self._done = 0
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Batches of one rank in a whole epoch."""
-        return math.ceil(self._share / self.batch_size)
-
-    def __iter__(self) -> Iterator[PairBatch]:
-        """A pass over this rank's pairs, or what is left of it after `load_state_dict`."""
-        # a generator: Lightning calls iter() before set_epoch(), and the first batch is asked for after it
-        epoch = self.epoch
-        first, self._resume = self.handed_out(epoch), None
-        order = self._order(epoch)
-        for step in range(first, len(self)):
-            self._done = step + 1
-            yield self._batch(epoch, step, order)
-
-    def handed_out(self, epoch: int) -> int:
-        """Batches of that epoch that a coming pass leaves out, as they were handed out before a resume."""
-        return self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were handed out."""
-        return {"epoch": self.epoch, "batches": self._done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass go on behind the batches of the state, if it is a pass of the same epoch."""
-        self._resume = (state["epoch"], state["batches"])
-        self.epoch, self._done = self._resume
-
-    @property
-    def _share(self) -> int:
-        """Pairs of one rank."""
-        return math.ceil(len(self.user) / self.world_size)
-
-    def _order(self, epoch: int) -> Tensor:
-        """(share,) pairs of this rank in the order of the epoch."""
-        shuffled = torch.randperm(len(self.user), generator=self._generator(epoch), device=self.user.device)
-        if self.world_size == 1:
-            return shuffled
-        place = torch.arange(self._share, device=self.user.device) * self.world_size + self.rank
-        return shuffled[place % max(1, len(shuffled))]
-
-    def _batch(self, epoch: int, step: int, order: Tensor) -> PairBatch:
+    def batch(self, epoch: int, step: int, order: Tensor) -> PairBatch:
+        """The batch of a step."""
         pairs = order[step * self.batch_size : (step + 1) * self.batch_size]
         user, item = self.user[pairs], self.item[pairs]
-        negative = self.negatives.draw(user, item, self._generator(epoch, self.rank, step))
+        negative = self.negatives.draw(user, item, self.generator(epoch, self.rank, step))
         log_q = self.negatives.log_q
         return PairBatch(user, item, negative, log_q[item], log_q[negative])
-
-    def _generator(self, *key: int) -> torch.Generator:
-        word = hashlib.blake2b(repr((self.seed, *key)).encode(), digest_size=8).digest()
-        return torch.Generator(self.user.device).manual_seed(int.from_bytes(word, "little") >> 1)
 
 
 class RankingLoader:

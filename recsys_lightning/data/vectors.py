@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +18,12 @@ from torch import Tensor
 from recsys_lightning.batches import Vectors
 from recsys_lightning.data.reading.checks import require_file
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import Schema
+from recsys_lightning.schema import SPLITS, TRAIN, Schema
 
 if TYPE_CHECKING:
     from recsys_lightning.data.prepared import Prepared
 
-FORMAT = 1
+FORMAT = 2
 NAMES = ("user", "item")
 
 
@@ -32,11 +35,13 @@ class FrozenVectors:
         vectors: on the CPU, float32.
         digest: of the vectors.
         model: that made them.
+        rows: splits whose rows it saw when it made them.
     """
 
     vectors: Vectors
     digest: str
     model: str
+    rows: tuple[str, ...] = (TRAIN,)
 
     @property
     def width(self) -> int:
@@ -48,12 +53,19 @@ class FrozenVectors:
         return self.vectors
 
 
-def write_vectors(file: Path, vectors: Vectors, prepared: Prepared, model: str, schema: Schema | None = None) -> None:
+def write_vectors(
+    file: Path,
+    vectors: Vectors,
+    prepared: Prepared,
+    model: str,
+    schema: Schema | None = None,
+    rows: Sequence[str] = (TRAIN,),
+) -> None:
     """Write vectors as safetensors, in one go: a reader never sees half a file.
 
     Tensors: `user` (U, D) or (U, M, D) and `item` (I, D) in float32; `user_ids` and `item_ids`, bytes of a JSON list of
     the raw ids of the rows, as the header of such a file is bounded. Metadata: `format`, `model`, `schema` (JSON) and
-    `domains` (JSON list, empty where there is one).
+    `rows` (JSON list of splits).
 
     Args:
         file: to write; its folder is made.
@@ -61,22 +73,42 @@ def write_vectors(file: Path, vectors: Vectors, prepared: Prepared, model: str, 
         prepared: the data.
         model: that made them.
         schema: of the data as the model saw them; that of the default graph where None.
+        rows: splits whose rows the model saw when it made them.
 
     Raises:
-        InputError: numbers are not finite.
+        InputError: numbers are not finite, or the file cannot be written; one that was there before is intact then.
     """
-    from safetensors.torch import save_file
-
     tensors = {name: part.detach().float().cpu().contiguous() for name, part in zip(NAMES, vectors, strict=True)}
     for name, ids in _ids(prepared).items():
         _require_finite(f"The vectors of {model}", name, tensors[name], ids)
         tensors[f"{name}_ids"] = torch.frombuffer(bytearray(json.dumps(ids).encode()), dtype=torch.uint8)
     whole = schema or prepared.schema()
-    facts = {"schema": json.dumps(whole.to_dict()), "domains": json.dumps(prepared.domains)}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
-    save_file(tensors, temporary, {"format": str(FORMAT), "model": model, **facts})
-    os.replace(temporary, file)
+    facts = {"schema": json.dumps(whole.to_dict()), "rows": json.dumps(list(rows))}
+    _save(file, tensors, {"format": str(FORMAT), "model": model, **facts})
+
+
+def _save(file: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+    """Write beside the place, and move there what is complete."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, facts)
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, file)
+    except (SafetensorError, OSError) as error:
+        needed = sum(part.numel() * part.element_size() for part in tensors.values())
+        free = f" and {shutil.disk_usage(file.parent).free:,} are free" if file.parent.is_dir() else ""
+        raise InputError(
+            f"{file} cannot be written ({error}): it needs about {needed:,} bytes{free}. What was there before is "
+            "intact. Free some space, or choose another folder, then write it again."
+        ) from error
+    finally:
+        if file.parent.is_dir():
+            temporary.unlink(missing_ok=True)
 
 
 def read_vectors(file: Path, prepared: Prepared) -> FrozenVectors:
@@ -105,7 +137,7 @@ def read_vectors(file: Path, prepared: Prepared) -> FrozenVectors:
     for name, ids in _ids(prepared).items():
         _require_finite(str(file), name, tensors[name], ids)
     vectors = Vectors(user.float(), item.float())
-    return FrozenVectors(vectors, _digest(vectors), str(facts["model"]))
+    return FrozenVectors(vectors, _digest(vectors), facts["model"], _rows(file, facts))
 
 
 def _ids(prepared: Prepared) -> dict[str, list[str]]:
@@ -128,17 +160,17 @@ def _load(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{file} is no file of vectors, or is cut off ({error}). Give one that `recsys predict` with the callback "
             "WriteVectors wrote."
         ) from None
-    lacking = [name for name in ("format", "model", "schema") if name not in facts]
+    if facts.get("format", str(FORMAT)) != str(FORMAT):
+        raise InputError(
+            f"{file} is of format {facts['format']}; this program reads format {FORMAT}. Write it again, or use the "
+            "version of recsys_lightning that wrote it."
+        )
+    lacking = [name for name in ("format", "model", "schema", "rows") if name not in facts]
     lacking += [name for name in NAMES if name not in tensors or not tensors[name].is_floating_point()]
     if lacking:
         raise InputError(
             f"{file} lacks {', '.join(lacking)}: it was not written by recsys_lightning. Give a file that `recsys "
             "predict` with the callback WriteVectors wrote."
-        )
-    if facts["format"] != str(FORMAT):
-        raise InputError(
-            f"{file} is of format {facts['format']}; this program reads format {FORMAT}. Write it again, or use the "
-            "version of recsys_lightning that wrote it."
         )
     return tensors, facts
 
@@ -153,6 +185,16 @@ def _schema(file: Path, facts: dict[str, str]) -> Schema:
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"{file} holds a schema that cannot be read. Write it again.") from None
+
+
+def _rows(file: Path, facts: dict[str, str]) -> tuple[str, ...]:
+    try:
+        found: Any = json.loads(facts["rows"])
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not found or any(name not in SPLITS for name in found):
+        raise InputError(f"{file} does not say of which rows it was made ({facts['rows']!r}). Write it again.")
+    return tuple(found)
 
 
 def _refuse_other_data(file: Path, saved: Schema, given: Prepared) -> None:

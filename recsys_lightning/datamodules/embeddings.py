@@ -7,22 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recsys_lightning.batches import CSR, Views
-from recsys_lightning.data.negatives import NegativeSampler
 from recsys_lightning.data.user_domains import UserDomainLoader
 from recsys_lightning.data.vectors import FrozenVectors, read_vectors
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
-from recsys_lightning.schema import TRAIN, Schema
+from recsys_lightning.schema import TRAIN, VAL, Schema
 
 
 class EmbeddingDataModule(InteractionsDataModule):
     """Data of another datamodule, with frozen vectors of their users and items.
 
-    Trains on every user once a domain (`UserDomainBatch`); a task that compares positives with negatives of its own
-    choice, as Ranking does, gets pairs. Everything else is as in `interactions`, but for its batch size.
+    Trains on every user once a domain (`UserDomainBatch`); a task that trains on pairs, as Ranking does, gets these.
+    Everything else is as in `interactions`, but for its batch size. Vectors that val rows had a part in are neither
+    trained on nor selected by, and tested only where `test_views` lets models see these rows.
 
     Args:
         interactions: the data that the vectors were made of.
@@ -69,9 +67,27 @@ class EmbeddingDataModule(InteractionsDataModule):
         return read_vectors(self.file, self.prepared)
 
     def setup(self, stage: str) -> None:
-        """Read the prepared data and the vectors."""
+        """Read the prepared data and the vectors.
+
+        Raises:
+            InputError: likewise, or the vectors were made of rows that this stage may not see.
+        """
         super().setup(stage)
-        self.frozen  # noqa: B018  # to be refused before anything is built
+        unseen = [name for name in self.frozen.rows if name not in self.visible_splits]
+        if not unseen:
+            return
+        made = f"{self.file} was made with {' and '.join(unseen)} rows in sight"
+        if unseen == [VAL]:
+            made += ", as data.test_views: train+val lets `recsys predict`"
+        if stage in ("fit", "validate"):
+            raise InputError(
+                f"{made}: val would measure, and select by, what they know already. Predict the vectors again with "
+                "data.test_views train."
+            )
+        raise InputError(
+            f"{made}, and here data.interactions.test_views is {self.test_views}. Predict the vectors again with "
+            "data.test_views train, or say test_views: train+val here too."
+        )
 
     @property
     def schema(self) -> Schema:
@@ -92,9 +108,9 @@ class EmbeddingDataModule(InteractionsDataModule):
         return self._views[splits]
 
     def train_dataloader(self) -> Any:
-        """Every user once a domain, or pairs for the tasks that bring negatives along."""
-        task = None if self.trainer is None else self.trainer.lightning_module
-        if isinstance(getattr(task, "negatives", None), NegativeSampler):
+        """Every user once a domain, or pairs for the tasks that train on these."""
+        task = getattr(self.trainer, "lightning_module", None)
+        if getattr(task, "trains_on", None) == "pairs":
             return super().train_dataloader()
         return self.user_loader(TRAIN, self._rank(), self._world_size())
 
@@ -108,13 +124,10 @@ class EmbeddingDataModule(InteractionsDataModule):
         """
         views = self.views_of(TRAIN).to(self._device())
         known = CSR(*(tensor.to(views.device) for tensor in self.prepared.known(TRAIN)))
-        members = [torch.arange(views.num_items, device=views.device)]
-        if views.domain is not None:
-            members = [(views.domain == code).nonzero()[:, 0] for code in range(len(self.schema.domains))]
         return UserDomainLoader(
             CSR(*(tensor.to(views.device) for tensor in self.prepared.csr(split))),
             known,
-            members,
+            views.members,
             batch_size=self.batch_size,
             negatives=self.negatives,
             seed=self.seed,

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from recsys_lightning.batches import CSR, PairBatch, RankingBatch, Views
-from recsys_lightning.data.domain_loaders import DomainPairLoader, DomainRankingLoader, within
+from recsys_lightning.data.domain_loaders import DomainPairLoader, DomainRankingLoader
 from recsys_lightning.data.filters import sizes as sizes_of
 from recsys_lightning.data.graph import TypedGraph
 from recsys_lightning.data.graph_recipe import PLAIN, GraphRecipe
@@ -157,17 +157,23 @@ class InteractionsDataModule(LightningDataModule):
     @property
     def fitting_views(self) -> Views:
         """What parameters are trained on and closed forms are solved from at the current stage."""
-        return self.views_of(*self._fitting_splits)
+        return self.views_of(*self.fitting_splits)
 
     @property
-    def _fitting_splits(self) -> tuple[str, ...]:
+    def fitting_splits(self) -> tuple[str, ...]:
+        """The splits of the fitting views at the current stage."""
         unseen_until_the_end = self._stage in ("test", "predict") and self.test_views == "train+val"
         return (TRAIN, VAL) if unseen_until_the_end else (TRAIN,)
 
     @property
     def views(self) -> Views:
         """What users are scored by at the current stage: given rows too; the fitting views where there are none."""
-        return self.views_of(*self._fitting_splits, *self.given)
+        return self.views_of(*self.visible_splits)
+
+    @property
+    def visible_splits(self) -> tuple[str, ...]:
+        """The splits of the views at the current stage."""
+        return (*self.fitting_splits, *self.given)
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -187,8 +193,18 @@ class InteractionsDataModule(LightningDataModule):
         return self._views[splits]
 
     def train_dataloader(self) -> Any:
-        """Batches of train positives, with the negatives that the task asks for."""
+        """Batches of train positives, with the negatives that the task asks for.
+
+        Raises:
+            InputError: the task trains on something else.
+        """
         task = getattr(self.trainer, "lightning_module", None)
+        if getattr(task, "trains_on", "pairs") != "pairs":
+            raise InputError(
+                f"{type(task).__name__} trains on users in domains, and {type(self).__name__} gives pairs of users and "
+                "items. Give it the vectors of an earlier run: --data EmbeddingDataModule with --data.vectors FILE, "
+                "and these data as --data.interactions."
+            )
         return self.pair_loader(getattr(task, "negatives", None) or Uniform())
 
     def pair_loader(self, negatives: NegativeSampler) -> PairLoader | DomainPairLoader:
@@ -206,13 +222,12 @@ class InteractionsDataModule(LightningDataModule):
                 f"HardNegatives mine the items of all domains together, and these data have {len(self.schema.domains)} "
                 f"({', '.join(self.schema.domains)}). Choose Uniform, Popularity or InBatch."
             )
-        members = [(views.domain == code).nonzero()[:, 0] for code in range(len(self.schema.domains))]
         parts = []
-        for code, items in enumerate(members):
-            train, own = within(views.train, items), within(known, items)
-            seed = self.seed * len(members) + code  # no domain draws as another does under another seed
+        for code, items in enumerate(views.members):
+            train, own = views.train.within(items), known.within(items)
+            seed = self.seed * len(views.members) + code  # no domain draws as another does under another seed
             parts.append(self._pairs(train, own, len(items), copy.deepcopy(negatives), seed))
-        return DomainPairLoader(parts, members, self.seed)
+        return DomainPairLoader(parts, views.members, self.seed)
 
     def _pairs(self, train: CSR, known: CSR, num_items: int, negatives: NegativeSampler, seed: int) -> PairLoader:
         negatives.prepare(train, num_items, known)

@@ -35,6 +35,7 @@ class Conditions(NamedTuple):
     positive: Tensor  # (B, D)
     known: Tensor  # (B,) bool
     negative: Tensor  # (B, K, D) of items of the domain that the user does not have
+    who: Tensor  # (B,) which user it is, as one can come in several domains
 
 
 class ConditionLoss(nn.Module):
@@ -209,11 +210,14 @@ class DomainContrastive(ConditionLoss):
 class CrossCovariance(ConditionLoss):
     """Say nothing of tastes that matter in other domains alone.
 
-        mean over domains d of || (C_d + r tr(C_d) / D I)^(-1/2) cov(condition_d, f_d) ||_F^2 / R_d
-        C_d = cov(condition_d),    f_d = F_d^T user,    both over the batch
+        mean over domains d of max(0, (x_d - e_d) / (1 - e_d)),    e_d = tr((C_d + l I)^(-1) C_d) / (n - 1)
+        x_d = || (C_d + l I)^(-1/2) cov(condition_d, f_d) ||_F^2 / tr(cov(f_d)),    l = r tr(C_d) / D
+        C_d = cov(condition_d),    f_d = F_d^T user,    all over the n users of the batch
 
-    As conditions are whitened, and f_d too, this is the mean squared canonical correlation between condition_d and f_d:
-    it does not fall by making what is told small. It needs batches of many more than D users.
+    As conditions are whitened, x_d is the share of f_d's variance that the best linear reading of condition_d explains,
+    the R^2 of a ridge regression: it does not fall by making what is told small. e_d, D / (n - 1) if no condition is
+    redundant, is what x_d comes to where the two are independent, and is taken away as from an adjusted R^2. No
+    gradient goes through it. A user who comes twice counts once. The loss is 0, with a warning, where n < 2 D.
 
     The columns of F_d are made once from the frozen vectors; see `foreign`.
 
@@ -254,14 +258,29 @@ class CrossCovariance(ConditionLoss):
         """A scalar."""
         assert self.directions is not None, "prepare comes first"
         with torch.autocast(batch.user.device.type, enabled=False):
-            told = _centred(batch.every.transpose(0, 1).to(self.directions.dtype))  # (M, B, D)
-            untold = _centred(batch.user.to(self.directions.dtype) @ self.directions)  # (M, B, R)
-            own, both = (told.mT @ part / len(batch.user) for part in (told, untold))
+            _, which, times = torch.unique(batch.who, return_inverse=True, return_counts=True)
+            users, dim = len(times), batch.user.shape[1]
+            told = batch.every.transpose(0, 1).to(self.directions.dtype)  # (M, B, D)
+            if users < 2 * dim:
+                warnings.warn(
+                    f"CrossCovariance compares {2 * dim} or more users, and a batch holds fewer: it stays 0 there. "
+                    "Set data.batch_size higher, or leave it out.",
+                    stacklevel=2,
+                )
+                return told.sum() * 0.0
+            share = (1 / times[which] / users).to(told.dtype)[:, None]  # of each sample
+            untold = batch.user.to(told.dtype) @ self.directions  # (M, B, R)
+            told, untold = (share.sqrt() * (rows - (share * rows).sum(1, keepdim=True)) for rows in (told, untold))
+            own, both = told.mT @ told, told.mT @ untold
             least = own.diagonal(dim1=1, dim2=2).mean(1) * self.ridge + torch.finfo(own.dtype).eps
-            own = own + least[:, None, None] * torch.eye(own.shape[1], device=own.device)
-            root = torch.linalg.cholesky_ex(own).L
-            shared = torch.linalg.solve_triangular(root, both, upper=False).square().sum((1, 2))
-        loss: Tensor = (shared / self.directions.any(1).sum(1).clamp(min=1)).mean()
+            eye = torch.eye(dim, dtype=own.dtype, device=own.device)
+            root = torch.linalg.cholesky_ex(own + least[:, None, None] * eye).L
+            read = torch.linalg.solve_triangular(root, both, upper=False).square().sum((1, 2))
+            read = read / untold.square().sum((1, 2)).clamp(min=torch.finfo(own.dtype).eps)
+            with torch.no_grad():
+                penalty = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False).square().sum((1, 2))
+                chance = (dim - least * penalty) / (users - 1)
+        loss: Tensor = ((read - chance) / (1 - chance)).relu().mean()
         return loss
 
 
@@ -291,11 +310,6 @@ def refuse_contradictions(losses: Sequence[ConditionLoss]) -> None:
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
     """Mean of values (B,) over those that count (B,); 0 where none does."""
     return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
-
-
-def _centred(rows: Tensor) -> Tensor:
-    """Rows (M, B, D) without their means over B."""
-    return rows - rows.mean(1, keepdim=True)
 
 
 def _refuse_temperature(loss: ConditionLoss, temperature: float) -> None:

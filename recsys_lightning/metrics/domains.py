@@ -50,9 +50,8 @@ class DomainMetrics(nn.Module):
         super().__init__()
         assert views.domain is not None
         self.domains = tuple(domains)
-        members = members_of(views.domain, len(self.domains))
         local = torch.empty_like(views.domain)
-        for items in members:
+        for items in views.members:
             local[items] = torch.arange(len(items), device=local.device)
         self.register_buffer("domain", views.domain, persistent=False)
         self.register_buffer("local", local, persistent=False)
@@ -66,10 +65,10 @@ class DomainMetrics(nn.Module):
                 sampled=sampled,
                 seed=seed,
             )
-            for items in members
+            for items in views.members
         )
         priority = tie_priority(views.num_items, seed)
-        for part, items in zip(self._parts, members, strict=True):  # ties fall as in lists of all items
+        for part, items in zip(self._parts, views.members, strict=True):  # ties fall as in lists of all items
             part.priority = priority[items.cpu()].argsort().argsort().int().to(part.device)
 
     def reset(self) -> None:
@@ -145,18 +144,6 @@ def metrics_of(
         return DomainMetrics(k, views, counts, domains, **options).to(views.device)
     metrics = RankingMetrics(k, views.num_items, counts, views.num_users, views.genres, **options)
     return metrics.to(views.device)
-
-
-def members_of(domain: Tensor, num_domains: int) -> list[Tensor]:
-    """(I_d,) the items of each domain, ascending; their places there are what is local to it."""
-    return [(domain == code).nonzero()[:, 0] for code in range(num_domains)]
-
-
-def rows_in_domains(views: Views, num_domains: int) -> Tensor:
-    """(U, M) visible rows of each user in each domain."""
-    assert views.domain is not None
-    place = views.train.row * num_domains + views.domain[views.train.col]
-    return torch.bincount(place, minlength=views.num_users * num_domains).view(-1, num_domains)
 
 
 def macro_values(values: ArrayLike, user: ArrayLike, domain: ArrayLike) -> NDArray[np.float64]:

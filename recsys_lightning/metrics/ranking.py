@@ -36,6 +36,11 @@ def tie_priority(num_items: int, seed: int = 0) -> Tensor:
     return torch.randperm(num_items, generator=torch.Generator().manual_seed(seed)).int()
 
 
+def tie_priority_of(items: Tensor, num_items: int, seed: int = 0) -> Tensor:
+    """Priority (n,) of some items (n,) that are ranked by themselves: ties fall as in lists of all `num_items`."""
+    return tie_priority(num_items, seed)[items.cpu()].argsort().argsort().int().to(items.device)
+
+
 def mask(scores: Tensor, pairs: Tensor) -> None:
     """Mark pairs as not to be recommended, in place.
 

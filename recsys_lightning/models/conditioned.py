@@ -23,7 +23,8 @@ class Conditioned(Recommender):
         score(u, i) = condition_d(u) . v_i,    condition_d(u) = s conditioner(u / s, d),    d the domain of item i
 
     Users and items are vectors that an earlier run left (`views.vectors`); only the conditioner is trained. s is the
-    root mean square of all users' numbers, so that it is given numbers of size 1 however long the vectors are.
+    root mean square of the numbers of users with train rows, so that it is given numbers of size 1 however long the
+    vectors are.
 
     Args:
         schema: sizes of the data.
@@ -104,7 +105,7 @@ class Conditioned(Recommender):
 
 
 def _scale(views: Views) -> Tensor:
-    """Root mean square of the users' numbers, a scalar.
+    """Root mean square of the numbers of users with train rows, a scalar.
 
     Raises:
         InputError: users have several vectors each.
@@ -115,16 +116,16 @@ def _scale(views: Views) -> Tensor:
             "Conditioned makes a vector of each user for every domain out of one, and the file in data.vectors holds "
             f"{user.shape[1]} of each. Give the vectors of a model such as GAT or LightGCN."
         )
-    return _size(user)
+    return _size(user[views.train.degree > 0])
 
 
 def _tokens(views: Views) -> Tensor:
-    """Items at the size of 1, and zeros in the place of padding: (I + 1, D)."""
+    """Items, those with train rows at the size of 1, and zeros in the place of padding: (I + 1, D)."""
     item = views.vectors.item
-    return nn.functional.pad(item / _size(item), (0, 0, 0, 1))
+    return nn.functional.pad(item / _size(item[views.popularity > 0]), (0, 0, 0, 1))
 
 
 def _size(rows: Tensor) -> Tensor:
-    """Root mean square of numbers; 1 where all are 0."""
+    """Root mean square of numbers; 1 where all are 0, or there are none."""
     size = rows.square().mean().sqrt()
     return torch.where(size > 0, size, 1.0)

@@ -89,12 +89,8 @@ class AttentionConditioner(nn.Module):
     ) -> None:
         super().__init__()
         _refuse_out_of_range(emb_dim, num_heads, num_domains, dropout, num_tokens, shared_tokens, mode)
-        if num_tokens + shared_tokens == 1:
-            warnings.warn(
-                "AttentionConditioner has one token, over which every softmax is 1: what it attends to does not "
-                "depend on the user unless there is a context. Give it more num_tokens (8 by default).",
-                stacklevel=2,
-            )
+        if num_tokens == 1:
+            warnings.warn(_one_token(shared_tokens), stacklevel=2)
         self.num_heads, self.num_domains, self.mode = num_heads, num_domains, mode
         self.tokens = DomainEmbedding(num_domains, emb_dim, num_tokens, shared_tokens)
         self.query = nn.Linear(emb_dim, emb_dim)
@@ -274,11 +270,14 @@ class AttentionConditioner(nn.Module):
     def _domain(self, domain: int | Tensor, batch: int) -> int | Tensor:
         """The domain of all users, or (B,) that of each, in range."""
         if isinstance(domain, Tensor) and (domain.is_floating_point() or domain.is_complex()):
-            raise InputError(f"Domain ids are whole numbers, and these are {domain.dtype}. Hand them over as long.")
+            raise self._no_ids(str(domain.dtype))
         if isinstance(domain, bool) or (isinstance(domain, Tensor) and domain.dtype == torch.bool):
-            raise InputError("Domain ids are whole numbers, and these are true or false. Hand them over as long.")
+            raise self._no_ids("true or false")
         if not isinstance(domain, Tensor) or domain.dim() == 0:
-            one = index(domain)
+            try:
+                one = index(domain)
+            except TypeError as error:
+                raise self._no_ids(f"of type {type(domain).__name__}") from error
             self._refuse_domains(one, one)
             return one
         if domain.dim() != 1 or len(domain) not in (1, batch):
@@ -293,8 +292,17 @@ class AttentionConditioner(nn.Module):
     def _refuse_domains(self, lowest: int, highest: int) -> None:
         for domain in (lowest, highest):
             if not 0 <= domain < self.num_domains:
-                valid = ", ".join(map(str, range(self.num_domains)))
-                raise InputError(f"There is no domain {domain}: the domains are {valid}.")
+                raise InputError(f"There is no domain {domain}: the domains are {self._ids}.")
+
+    def _no_ids(self, given: str) -> InputError:
+        return InputError(
+            f"Domain ids are whole numbers, {self._ids}, and these are {given}. Hand over one for all users, or a "
+            "LongTensor of one for each."
+        )
+
+    @property
+    def _ids(self) -> str:
+        return ", ".join(map(str, range(self.num_domains)))
 
     def _refuse_shapes(self, user: Tensor, context: Tensor | None, mask: Tensor | None) -> None:
         width = self.query.in_features
@@ -311,6 +319,17 @@ class AttentionConditioner(nn.Module):
                 f"The context_mask is of bool and of the shape {tuple(context.shape[:2])}, not of {mask.dtype} and "
                 f"{tuple(mask.shape)}."
             )
+
+
+def _one_token(shared_tokens: int) -> str:
+    said = (
+        f"one prototype for each domain (num_tokens=1) beside {shared_tokens} shared tokens: users differ in how much "
+        "they attend to it and not in what they find in it, and with shared_tokens=0 not even in that."
+        if shared_tokens
+        else "one token (num_tokens=1, shared_tokens=0), over which every softmax is 1: what it attends to does not "
+        "depend on the user unless there is a context."
+    )
+    return f"AttentionConditioner has {said} Give it more num_tokens (8 by default)."
 
 
 def _refuse_out_of_range(

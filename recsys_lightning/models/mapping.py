@@ -72,7 +72,7 @@ class Mapped(Recommender):
     def encode(self, views: Views) -> Embeddings:
         """Vectors of users in every domain, carried over where they have no rows."""
         assert views.domain is not None
-        known = views.derive(rows_by_domain) > 0
+        known = views.rows_in_domains > 0
         sources = known.sum(1, keepdim=True).clamp_min(1)
         vectors = []
         for domain in range(known.shape[1]):
@@ -95,7 +95,7 @@ class Mapped(Recommender):
         """What the maps learn from; those into other domains than the batch's have a gradient of zeros."""
         views = state.views
         assert views.domain is not None
-        known, target = views.derive(rows_by_domain) > 0, int(views.domain[batch.item[0]])
+        known, target = views.rows_in_domains > 0, int(views.domain[batch.item[0]])
         loss = batch.item_log_q.new_zeros(())
         for source, goal in self.pairs:
             chosen = known[batch.user, source] & (goal == target)
@@ -205,21 +205,10 @@ class PTUPCDR(Mapped):
         return tastes
 
 
-def rows_by_domain(views: Views) -> Tensor:
-    """(U, M) visible rows of each user in each domain, for `views.derive`."""
-    return torch.stack([own.degree for own in views.derive(_items_by_domain)], dim=1)
-
-
 def _items_by_domain(views: Views) -> list[CSR]:
     """Items of each user (U rows), for each domain."""
-    assert views.domain is not None
-    found = []
-    of_row = views.domain[views.train.col]
-    for code in range(int(views.domain.max()) + 1):
-        inside = of_row == code
-        before = torch.cat([inside.new_zeros(1, dtype=torch.long), inside.cumsum(0)])
-        found.append(CSR(before[views.train.crow], views.train.col[inside]))
-    return found
+    found = [(views.train.within(items), items) for items in views.members]
+    return [CSR(own.crow, items[own.col]) for own, items in found]
 
 
 def _rows(batch: PairBatch, chosen: Tensor) -> PairBatch:

@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
+import torch.distributed as dist
 
 from recsys_lightning.batches import RankingBatch, Views
 from recsys_lightning.errors import InputError
@@ -27,6 +28,7 @@ from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.schema import TEST, TRAIN, VAL, Schema
 
 FLOORS: tuple[type[ClosedForm], ...] = (Popularity, ItemKNN, EASE, GFCF)
+T = TypeVar("T")
 
 
 class FloorData(Protocol):
@@ -96,8 +98,11 @@ def evaluate(
         batches: of the users.
         k: cut-offs.
         domains: of the items, each of which is ranked by itself; none where there is one.
+
+    Raises:
+        InputError: it cannot be solved, on this process or another one.
     """
-    recommender.fit(fitting)
+    everywhere(lambda: recommender.fit(fitting))
     metrics = metrics_of(k, views, domains, fitting.popularity)
     state = recommender.encode(views)
     for batch in batches:
@@ -115,6 +120,9 @@ def compute_floors(
 ) -> list[Floor]:
     """Tune every floor's grid on val by ndcg at the first cut-off, then test it; kept by the data's fingerprint.
 
+    Of several processes, which all must call this, the first says what is kept already, and keeps what is new: others
+    may have caches of their own, and would wait for those that rank what they have.
+
     Args:
         data: the datamodule; its device must be `device`.
         k: cut-offs.
@@ -129,11 +137,15 @@ def compute_floors(
     for name in names:
         if name not in known:
             raise InputError(f"There is no floor {name}; there are {', '.join(known)}.")
-    floors = {floor.name: floor for floor in cached_floors(data, k)}
+    kept = [cached_floors(data, k) if _first() else []]
+    if dist.is_initialized():
+        dist.broadcast_object_list(kept)
+    floors = {floor.name: floor for floor in kept[0]}
     for name in names or known:
         if name not in floors or floors[name].note:
             floors[name] = _compute(known[name], data, k, device, say)
-            _keep(_path(data, k, known[name]), floors[name])
+            if _first():
+                _keep(_path(data, k, known[name]), floors[name])
     return [floors[name] for name in known if name in floors]
 
 
@@ -146,6 +158,31 @@ def cached_floors(data: FloorData, k: Sequence[int]) -> list[Floor]:
         except (OSError, ValueError, TypeError):
             continue  # not computed yet, or damaged: it will be computed when asked for
     return found
+
+
+def everywhere(work: Callable[[], T]) -> T:
+    """What some work makes, on all processes or on none: where one refuses it, the others would wait for that one.
+
+    Raises:
+        InputError: a process refuses; on all of them, as the first that does says it.
+    """
+    made, refusal = list[T](), ""
+    try:
+        made.append(work())
+    except InputError as error:
+        refusal = str(error)
+    refusals = [refusal]
+    if dist.is_initialized():
+        refusals = [""] * dist.get_world_size()
+        dist.all_gather_object(refusals, refusal)
+    if said := next(filter(None, refusals), ""):
+        raise InputError(said)
+    return made[0]
+
+
+def _first() -> bool:
+    """Whether this is the first of the processes, or alone."""
+    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def _compute(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from recsys_lightning.batches import UserDomainBatch
+from recsys_lightning.data.user_domains import UserDomainLoader
 from recsys_lightning.errors import InputError
 from recsys_lightning.losses.conditions import (
     ConditionLoss,
@@ -25,6 +26,9 @@ from recsys_lightning.models.domains import domain_of
 from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.evaluation import RankingTask
 
+VAL_SAMPLES = 8192
+"""The losses of val are of at most so many: negatives of one take 4 KiB with the defaults and a width of 64."""
+
 
 def default_losses() -> list[ConditionLoss]:
     """What conditions are trained by where nothing else is said: all losses but the contrastive one."""
@@ -36,8 +40,9 @@ class Conditioning(RankingTask):
 
     It takes batches of users in domains (`EmbeddingDataModule`). Each loss is logged without its weight, as
     `train/domain_ranking` and so on, `train/loss` being the weighted sum. `val/loss` is the same with val rows in place
-    of train rows. It is what should select: conditions start as the users themselves, whose ranking they may not
-    improve on, so by `val/ndcg_10` the first epochs could win.
+    of train rows, of all samples at once or, where they are more, of 8,192 random ones, the same at each validation: it
+    depends on no batch size. It is what should select: conditions start as the users themselves, whose ranking they may
+    not improve on, so by `val/ndcg_10` the first epochs could win.
 
     Args:
         recommender: what is trained.
@@ -73,6 +78,7 @@ class Conditioning(RankingTask):
             raise InputError("model.losses is empty: there is nothing to train by. Name one, such as DomainRanking.")
         refuse_contradictions(chosen)
         self.losses = torch.nn.ModuleList(chosen)
+        self._val_samples: UserDomainBatch | None = None
 
     def build(self, schema: Schema) -> None:
         """Make the recommender."""
@@ -92,17 +98,11 @@ class Conditioning(RankingTask):
     def on_validation_epoch_end(self) -> None:
         """Log the means over users, and the losses of the val rows."""
         super().on_validation_epoch_end()
-        samples: Callable[[str], Iterable[UserDomainBatch]] | None = getattr(self.datamodule, "user_loader", None)
-        if samples is None or not self.datamodule.holds(VAL):
+        if self._val_samples is None:
+            self._val_samples = self._draw_val_samples()
+        if self._val_samples is None:
             return
-        sums: dict[str, Tensor] = {}
-        count = 0
-        for batch in samples(VAL):
-            terms = self._terms(batch)
-            for name, term in terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(term)) + len(batch.user) * term
-            count += len(batch.user)
-        figures = {f"val/{name}": float(total / count) for name, total in sums.items()}
+        figures = {f"val/{name}": float(term) for name, term in self._terms(self._val_samples).items()}
         figures["val/loss"] = sum(loss.weight * figures[f"val/{loss.name}"] for loss in self._losses)
         self.results |= figures
         # every process goes over all users: equal everywhere
@@ -135,13 +135,26 @@ class Conditioning(RankingTask):
             positive=item[batch.item],
             known=batch.known,
             negative=item[batch.negative],
+            who=batch.user,
         )
         return {loss.name: loss(conditions) for loss in self._losses}
 
+    def _draw_val_samples(self) -> UserDomainBatch | None:
+        """Up to `VAL_SAMPLES` of them, at least half as many where there are more; the same on every process."""
+        make: Callable[[str], UserDomainLoader] | None = getattr(self.datamodule, "user_loader", None)
+        if make is None or not self.datamodule.holds(VAL):
+            return None
+        loader = make(VAL)
+        loader.batch_size = VAL_SAMPLES
+        return next(iter(loader), None)
+
     def _prepare(self) -> None:
+        """Hand the losses what has train rows; another fit or validation draws val samples anew."""
         views = self.fitting_views
+        users, items = views.train.degree > 0, views.popularity > 0
         for loss in self._losses:
-            loss.prepare(*views.vectors, domain_of(views))
+            loss.prepare(views.vectors.user[users], views.vectors.item[items], domain_of(views)[items])
+        self._val_samples = None
 
     @property
     def _losses(self) -> list[ConditionLoss]:

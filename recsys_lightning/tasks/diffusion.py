@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from recsys_lightning.batches import RankingBatch, UserDomainBatch
+from recsys_lightning.errors import InputError
 from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
 from recsys_lightning.schema import Schema
 from recsys_lightning.tasks.evaluation import RankingTask
@@ -50,7 +51,16 @@ class Diffusion(RankingTask):
         self.recommender = self.make_recommender(schema)
 
     def on_fit_start(self) -> None:
-        """Take the train views, and measure on them what vectors are standardised by."""
+        """Take the train views, and measure on them what vectors are standardised by.
+
+        Raises:
+            InputError: the precision is 16-true.
+        """
+        if self.trainer.precision == "16-true":
+            raise InputError(
+                "Diffusion does not train in 16-true: parameters and Adam's steps overflow or vanish in float16, and "
+                "the loss becomes NaN. Set --trainer.precision bf16-true or 16-mixed."
+            )
         super().on_fit_start()
         self.recommender.standardise(self.fitting_views)
 

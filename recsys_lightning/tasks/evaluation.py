@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
@@ -51,6 +51,9 @@ class RankingTask(Task):
     Raises:
         InputError: an argument is out of its range.
     """
+
+    trains_on: ClassVar[Literal["pairs", "user_domains"]] = "user_domains"
+    """What the datamodule is to make training batches of: `PairBatch` or `UserDomainBatch`."""
 
     recommender: Recommender
     metrics: RankingMetrics | DomainMetrics

@@ -42,6 +42,8 @@ class Ranking(RankingTask):
         predict_k: recommendations that `predict` makes for each user, in each domain.
     """
 
+    trains_on = "pairs"
+
     def __init__(
         self,
         recommender: Callable[[Schema], Recommender],

@@ -49,6 +49,23 @@ def test_the_file_holds_what_the_scores_are_made_of(tmp_path: Path, model: Any) 
     torch.testing.assert_close(found.vectors.user @ found.vectors.item.T, scores)
 
 
+@pytest.mark.parametrize(
+    ("split", "test_views", "rows"),
+    [
+        ("random", "train", ("train",)),
+        ("random", "train+val", ("train", "val")),
+        ("user_cold", "train", ("train", "given")),
+    ],
+)
+def test_the_file_tells_which_rows_the_model_saw(
+    tmp_path: Path, split: Any, test_views: Any, rows: tuple[str, ...]
+) -> None:
+    recipe = Recipe(split=split, shots=2 if split == "user_cold" else 0)
+    module = InteractionsDataModule(DomainSource(), recipe, test_views=test_views)
+    predicted(tmp_path, partial(MF, dim=4), module)
+    assert read_vectors(tmp_path / "vectors.safetensors", module.prepared).rows == rows
+
+
 def test_a_model_without_vectors_is_refused_before_it_recommends(tmp_path: Path) -> None:
     run = trainer(tmp_path, callbacks=[WriteVectors(), WriteRecommendations()])
     with pytest.raises(InputError, match="EASE has no vectors whose dot products are its scores"):

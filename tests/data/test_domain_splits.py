@@ -319,7 +319,7 @@ def test_one_domain_has_no_domains_to_choose_from(options: dict[str, Any], domai
         prepare(Memory(data), Recipe(**options))
 
 
-@pytest.mark.parametrize("name", ["worst", "video games", "a/b", "", "ndcg-10"])
+@pytest.mark.parametrize("name", ["worst", "sampled_500", "sampled_", "video games", "a/b", "", "ndcg-10"])
 def test_names_that_no_figure_can_bear_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="A domain cannot be called"):
         prepare(Memory(replace(world(), domains=("book", name))), LAST)

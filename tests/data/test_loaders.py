@@ -58,6 +58,14 @@ def test_epochs_differ_and_repeat():
     assert not equal(loader(seed=4), first)
 
 
+def test_the_order_of_runs_that_are_published_stays() -> None:
+    own = loader(rank=1, world_size=2)
+    own.set_epoch(2)
+    first = next(iter(own))
+    assert first.user.tolist() == [3, 9, 13, 8, 1, 6, 14, 2]
+    assert first.negative[:3].tolist() == [[10, 10], [3, 6], [1, 7]]
+
+
 def test_the_epoch_may_be_set_after_iter():
     """Lightning calls iter() while it sets up, and set_epoch() when the epoch begins."""
     one, other = loader(), loader()

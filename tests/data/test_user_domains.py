@@ -13,7 +13,7 @@ from tests.worlds import csr
 
 U, I, M = 19, 31, 3  # noqa: E741
 DOMAIN = torch.arange(I) * 7 % 5 % M
-MEMBERS = [(code == DOMAIN).nonzero()[:, 0] for code in range(M)]
+MEMBERS = [torch.arange(I)[code == DOMAIN] for code in range(M)]
 
 
 def matrix() -> torch.Tensor:
@@ -54,6 +54,16 @@ def test_every_user_with_a_row_comes_once_a_domain() -> None:
     wanted = {(user, code) for user in range(U) if user != 4 for code in range(M)} - {(6, 2)}
     assert sorted(samples(batches)) == sorted(wanted)
     assert samples(batches) != sorted(wanted)
+
+
+@given(batch_size=st.integers(1, 60), world_size=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_no_step_is_of_a_few_samples(batch_size: int, world_size: int) -> None:
+    made = loader(batch_size=batch_size, world_size=world_size)
+    sizes = [len(batch.user) for batch in made]
+    share = -(-(M * (U - 1) - 1) // world_size)
+    assert len(sizes) == len(made) == -(-share // batch_size) and sum(sizes) == share
+    assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
 
 
 def test_items_and_negatives_are_of_the_domain_and_known_says_whose_they_are() -> None:

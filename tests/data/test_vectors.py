@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,10 +50,11 @@ def rewritten(file: Path, facts: dict[str, str | None] | None = None, **tensors:
 @pytest.mark.parametrize("domains", [0, 2])
 def test_what_is_written_is_read(tmp_path: Path, prepared: Prepared, domains: int) -> None:
     made = vectors(prepared, domains)
-    write_vectors(tmp_path / "new" / "v.safetensors", made, prepared, "GAT")
+    write_vectors(tmp_path / "new" / "v.safetensors", made, prepared, "GAT", rows=["train", "val"])
     found = read_vectors(tmp_path / "new" / "v.safetensors", prepared)
     assert all(torch.equal(a, b) for a, b in zip(found.tensors(), made, strict=True))
     assert (found.width, found.model, len(found.digest)) == (3, "GAT", 16)
+    assert found.rows == ("train", "val")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["v.safetensors"]
 
 
@@ -62,7 +66,8 @@ def test_the_file_tells_whose_vectors_it_holds(tmp_path: Path, prepared: Prepare
     assert ids == [prepared.users["user_id"].tolist(), prepared.items["item_id"].tolist()]
     schema = json.loads(facts["schema"])
     assert (schema["fingerprint"], schema["graph"]) == (prepared.fingerprint, "abc")
-    assert json.loads(facts["domains"]) == ["movie", "book"]
+    assert schema["domains"] == ["movie", "book"] and json.loads(facts["rows"]) == ["train"]
+    assert set(facts) == {"format", "model", "schema", "rows"}
 
 
 def test_the_digest_is_of_the_numbers_alone(tmp_path: Path, prepared: Prepared) -> None:
@@ -137,7 +142,14 @@ def test_other_shapes_are_refused(
 @pytest.mark.parametrize(
     ("facts", "match"),
     [
-        ({"format": "2"}, "of format 2; this program reads format 1"),
+        ({"format": "3"}, "of format 3; this program reads format 2"),
+        ({"format": "1", "rows": None}, "of format 1; this program reads format 2. Write it again"),
+        ({"rows": None}, "lacks rows"),
+        ({"rows": "{"}, "does not say of which rows"),
+        ({"rows": "[]"}, "does not say of which rows"),
+        ({"rows": "7"}, "does not say of which rows"),
+        ({"rows": '["train", ["val"]]'}, "does not say of which rows"),
+        ({"rows": '["later"]'}, "does not say of which rows"),
         ({"format": None}, "lacks format"),
         ({"schema": None, "model": None}, "lacks model, schema"),
         ({"schema": "{"}, "schema that cannot be read"),
@@ -150,6 +162,45 @@ def test_strange_headers_are_refused(tmp_path: Path, prepared: Prepared, facts: 
     write_vectors(tmp_path / "v", vectors(prepared), prepared, "GAT")
     with pytest.raises(InputError, match=match):
         read_vectors(rewritten(tmp_path / "v", facts), prepared)
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_cannot_be_written_leaves_the_file_before_it_and_nothing_beside(
+    tmp_path: Path, prepared: Prepared
+) -> None:
+    file = tmp_path / "v"
+    write_vectors(file, made := vectors(prepared), prepared, "GAT")
+    needed = sum(part.numel() * 4 for part in made)
+    match = r"v cannot be written .*needs about [\d,]+ bytes and [\d,]+ are free.*is intact\. Free some space"
+    with room(needed), pytest.raises(InputError, match=match):
+        write_vectors(file, vectors(prepared, seed=1), prepared, "GAT")
+    assert torch.equal(read_vectors(file, prepared).vectors.user, made.user)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path, prepared: Prepared) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_vectors(tmp_path / "file" / "v", vectors(prepared), prepared, "GAT")
+
+
+def test_they_are_on_the_disk_before_they_are_in_their_place(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("os.fsync", lambda number: asked.append((tmp_path / "v").exists()))
+    write_vectors(tmp_path / "v", vectors(prepared), prepared, "GAT")
+    assert asked == [False] and (tmp_path / "v").exists()
 
 
 def test_numbers_that_are_whole_are_no_vectors(tmp_path: Path, prepared: Prepared) -> None:

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from recsys_lightning.batches import PairBatch, UserDomainBatch, Vectors
 from recsys_lightning.callbacks.vectors import WriteVectors
 from recsys_lightning.data.graph_recipe import GraphRecipe
+from recsys_lightning.data.negatives import Uniform
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.data.vectors import write_vectors
 from recsys_lightning.datamodules.embeddings import EmbeddingDataModule
@@ -31,11 +32,13 @@ def inner(seed: int = 0, **options: Any) -> InteractionsDataModule:
     return InteractionsDataModule(DomainSource(seed=seed), Recipe(split="random"), **options)
 
 
-def written(folder: Path, data: InteractionsDataModule | None = None, seed: int = 0) -> Path:
+def written(
+    folder: Path, data: InteractionsDataModule | None = None, seed: int = 0, rows: tuple[str, ...] = ("train",)
+) -> Path:
     prepared = (data or inner()).prepared
     generator = torch.Generator().manual_seed(seed)
     user, item = (torch.randn(n, 4, generator=generator) for n in (prepared.num_users, prepared.num_items))
-    write_vectors(folder / f"{seed}.safetensors", Vectors(user, item), prepared, "MF")
+    write_vectors(folder / f"{seed}.safetensors", Vectors(user, item), prepared, "MF", rows=rows)
     return folder / f"{seed}.safetensors"
 
 
@@ -60,6 +63,18 @@ class CollectingPairs(Ranking):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         self.seen = [*getattr(self, "seen", []), batch]
         return super().training_step(batch, batch_idx)
+
+
+class OnPairs(Collecting):
+    """Likewise, without negatives of its own."""
+
+    trains_on = "pairs"
+
+
+class OnUsers(Collecting):
+    """Likewise, of users in domains, although it has negatives for something else."""
+
+    negatives = Uniform()
 
 
 def test_it_is_the_inner_data_with_vectors(tmp_path: Path) -> None:
@@ -92,7 +107,21 @@ def test_data_of_one_domain_have_one_sample_a_user(tmp_path: Path) -> None:
     assert batch.known.all() and not batch.domain.any() and len(batch.user) == len(batch.user.unique())
 
 
-def test_a_task_that_brings_negatives_gets_pairs(tmp_path: Path) -> None:
+def test_a_task_that_trains_on_users_in_domains_is_refused_where_there_are_pairs_alone(tmp_path: Path) -> None:
+    match = r"Collecting trains on users in domains, and InteractionsDataModule gives pairs.*--data EmbeddingDataModule"
+    with pytest.raises(InputError, match=match):
+        trainer(tmp_path, max_epochs=1).fit(Collecting(), inner())
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(OnPairs, PairBatch), (OnUsers, UserDomainBatch)])
+def test_what_a_task_trains_on_is_what_it_says(tmp_path: Path, kind: type[Collecting], batch: type) -> None:
+    task = kind()
+    data = EmbeddingDataModule(inner(), written(tmp_path))
+    trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(task, data)
+    assert task.seen and all(isinstance(one, batch) for one in task.seen)
+
+
+def test_a_task_that_trains_on_pairs_gets_these(tmp_path: Path) -> None:
     task = CollectingPairs(partial(MF, dim=2))
     trainer(tmp_path, max_epochs=1).fit(task, EmbeddingDataModule(inner(), written(tmp_path)))
     assert task.seen and all(isinstance(batch, PairBatch) for batch in task.seen)
@@ -116,6 +145,46 @@ def test_vectors_of_other_data_are_refused_at_once(tmp_path: Path) -> None:
     data = EmbeddingDataModule(inner(seed=5), written(tmp_path))
     with pytest.raises(InputError, match="made of other data"):
         data.setup("fit")
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+@pytest.mark.parametrize("test_views", ["train", "train+val"])
+def test_vectors_that_know_val_rows_are_neither_trained_on_nor_selected_by(
+    tmp_path: Path, stage: str, test_views: Any
+) -> None:
+    file = written(tmp_path, rows=("train", "val"))
+    data = EmbeddingDataModule(inner(test_views=test_views), file)
+    match = r"0\.safetensors was made with val rows in sight, as data\.test_views: train\+val.*test_views train\."
+    with pytest.raises(InputError, match=match):
+        data.setup(stage)
+
+
+@pytest.mark.parametrize("stage", ["test", "predict"])
+def test_vectors_that_know_val_rows_are_tested_where_models_may_see_these(tmp_path: Path, stage: str) -> None:
+    file = written(tmp_path, rows=("train", "val"))
+    EmbeddingDataModule(inner(test_views="train+val"), file).setup(stage)
+    with pytest.raises(InputError, match=r"val rows in sight.*test_views is train\..*or say test_views: train\+val"):
+        EmbeddingDataModule(inner(), file).setup(stage)
+    EmbeddingDataModule(inner(test_views="train+val"), written(tmp_path)).setup(stage)
+
+
+def test_a_fit_on_vectors_of_val_rows_ends_before_it_begins(tmp_path: Path) -> None:
+    """As a run does: predict with val rows in sight, then train on what was written."""
+    task, seeing = Ranking(partial(MF, dim=4)), inner(test_views="train+val")
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, callbacks=[WriteVectors()])
+    run.fit(task, seeing)
+    run.predict(task, seeing)
+    vectors = EmbeddingDataModule(inner(), tmp_path / WriteVectors.FILE)
+    with pytest.raises(InputError, match="val rows in sight"):
+        trainer(tmp_path, max_epochs=1).fit(Collecting(), vectors)
+    trainer(tmp_path).test(Ranking(DotProduct), EmbeddingDataModule(seeing, tmp_path / WriteVectors.FILE))
+
+
+def test_vectors_that_know_given_rows_are_as_good_as_the_views(tmp_path: Path) -> None:
+    base = InteractionsDataModule(DomainSource(), Recipe(split="user_cold", shots=2))
+    EmbeddingDataModule(base, written(tmp_path, base, rows=("train", "given"))).setup("fit")
+    with pytest.raises(InputError, match="made with given rows in sight:"):
+        EmbeddingDataModule(inner(), written(tmp_path, rows=("train", "given"))).setup("fit")
 
 
 class OnVectors(MF):

@@ -55,6 +55,7 @@ def batch(size: int = B, domains: int = M, seed: int = 0, **changes: Tensor) -> 
         positive=table[item],
         known=torch.rand(size, generator=generator) < 0.7,
         negative=normal(size, K, D),
+        who=torch.arange(size),
     )
     return plain._replace(**changes)
 
@@ -218,6 +219,48 @@ class TestCrossCovariance:
         found = loss(one._replace(every=same))
         assert found > 0.8
         assert loss(one._replace(every=scale * same + scale)).item() == pytest.approx(found.item(), rel=1e-6)
+
+    @pytest.mark.parametrize("users", [64, 128, 256, 1024])
+    @pytest.mark.parametrize("rank", [3, 24])
+    def test_conditions_that_hold_nothing_cost_nothing_however_few(self, users: int, rank: int) -> None:
+        """Also where they have fewer dimensions than they are long."""
+        width, loss, found = 24, CrossCovariance(), []
+        loss.directions = torch.eye(width).double()[:, :6].expand(M, -1, -1)
+        for seed in range(20):
+            random = torch.Generator().manual_seed(seed)
+            turn = torch.randn(rank, width, generator=random).double()
+            every = torch.randn(users, M, rank, generator=random).double() @ turn
+            one = batch(users, seed=seed)._replace(
+                every=every, user=torch.randn(users, width, generator=random).double()
+            )
+            found.append(loss(one).item())
+        assert max(found) <= (0.1 if users > 4 * width else 0.15)
+        assert np.mean(found) < 0.03
+
+    @pytest.mark.parametrize("users", [64, 1024])
+    def test_conditions_that_hold_all_cost_one_however_few(self, users: int) -> None:
+        one, loss = batch(users), prepared(CrossCovariance())
+        assert loss(one._replace(every=one.user[:, None].expand(-1, M, -1))).item() == pytest.approx(1, abs=0.01)
+
+    def test_a_user_who_comes_twice_counts_once(self) -> None:
+        one, loss = batch(50), prepared(CrossCovariance())
+        order = torch.arange(80).remainder(50).flip(0)
+        twice = Conditions(*(part[order] for part in one))
+        torch.testing.assert_close(loss(twice), loss(one))
+        assert loss(one) != loss(batch(50, seed=1))
+
+    def test_too_few_users_cost_nothing_and_are_named(self) -> None:
+        loss = prepared(CrossCovariance())
+        few = batch(2 * D - 1)
+        every = few.every.clone().requires_grad_()
+        with pytest.warns(UserWarning, match="CrossCovariance compares 10 or more users, and a batch holds fewer"):
+            found = loss(few._replace(every=every))
+        found.backward()
+        assert found == 0
+        assert every.grad is not None and not every.grad.any()
+        again = Conditions(*(torch.cat([part, part]) for part in few))
+        with pytest.warns(UserWarning, match="a batch holds fewer"):
+            assert loss(again) == 0
 
     def test_users_without_what_is_foreign_cost_nothing(self) -> None:
         one, loss = batch(5000), prepared(CrossCovariance())

@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys_lightning.batches import CSR, RankingBatch, Views
+from recsys_lightning.batches import RankingBatch, Views
 from recsys_lightning.metrics import bootstrap
 from recsys_lightning.metrics.domains import (
     DomainMetrics,
     macro_values,
-    members_of,
     metrics_of,
-    rows_in_domains,
 )
 from recsys_lightning.metrics.evaluator import ACCURACY, RankingMetrics
 from recsys_lightning.metrics.ranking import NonFiniteScores, mask, tie_priority, top_k
@@ -208,7 +206,7 @@ def test_lists_settle_ties_as_the_metrics_do(seed: int) -> None:
     priority = tie_priority(len(world.domain))
     _, metrics = world.measured([4])
     wanted = world.case.relevant.any(1)
-    for code, items in enumerate(members_of(world.domain, len(world.names))):
+    for code, items in enumerate(world.views.members):
         scores = world.case.scores.clone()
         mask(scores, world.case.seen.nonzero().T)
         scores[:, world.domain != code] = -torch.inf
@@ -219,12 +217,6 @@ def test_lists_settle_ties_as_the_metrics_do(seed: int) -> None:
             chosen = top_k(scores, 4, priority).item[user]
             assert [int(items[item]) if item >= 0 else -1 for item in row] == chosen.tolist()
     assert wanted.any()
-
-
-def test_rows_are_counted_by_user_and_domain() -> None:
-    train = CSR(torch.tensor([0, 3, 3, 5]), torch.tensor([0, 1, 2, 1, 3]))
-    views = Views(train, 4, domain=torch.tensor([0, 1, 0, 2]))
-    assert rows_in_domains(views, 3).tolist() == [[2, 1, 0], [0, 0, 0], [0, 1, 1]]
 
 
 def test_values_of_users_have_the_macro_mean_and_its_spread() -> None:

@@ -20,6 +20,7 @@ from recsys_lightning.metrics.ranking import (
     recall,
     reciprocal_rank,
     tie_priority,
+    tie_priority_of,
     top_k,
 )
 
@@ -63,6 +64,13 @@ def test_constant_scores_are_ranked_by_priority() -> None:
     priority = tie_priority(5000, seed=3)
     ranked = top_k(torch.zeros(3, 5000), 7, priority)
     assert ranked.item.tolist() == [priority.argsort()[:7].tolist()] * 3
+
+
+def test_ties_among_some_items_fall_as_among_all() -> None:
+    items = torch.tensor([3, 4, 9, 17, 30])
+    own, all_of_them = tie_priority_of(items, 40, seed=5), tie_priority(40, seed=5)
+    assert own.sort().values.tolist() == list(range(5))
+    assert items[own.argsort()].tolist() == sorted(items.tolist(), key=lambda item: int(all_of_them[item]))
 
 
 def test_priority_is_a_seeded_permutation() -> None:

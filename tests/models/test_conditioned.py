@@ -118,6 +118,25 @@ def test_length_of_the_vectors_is_passed_on() -> None:
     assert model.conditions(nothing).isfinite().all()
 
 
+def test_users_and_items_without_train_rows_change_nothing_for_others() -> None:
+    model, rows = off_start(history=3), matrix()
+    wider = torch.zeros(U + 3, I + 2, dtype=torch.bool)
+    wider[:U, :I] = rows
+    plain, held_out = views(rows), views(wider, torch.arange(I + 2))
+    assert not (plain.popularity[:I] == 0).all()
+    item = torch.cat([plain.vectors.item[:I], torch.full((2, D), 1e4)])
+    user = torch.cat([plain.vectors.user, torch.full((3, D), 1e4)])
+    same = torch.where(held_out.history.item == I + 2, held_out.num_items, held_out.history.item)
+    more = Views(
+        held_out.train,
+        I + 2,
+        build_history=lambda: held_out.history._replace(item=same),
+        domain=held_out.domain,
+        build_vectors=lambda: Vectors(user, item),
+    )
+    assert torch.equal(model.conditions_of(more, torch.arange(U)), model.conditions_of(plain, torch.arange(U)))
+
+
 def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, world = off_start(history=3), views(matrix())
     whole = model.conditions(world)

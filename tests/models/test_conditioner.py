@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -149,7 +150,7 @@ class TestOneToken:
     """What the obvious version does: a softmax over one logit is 1."""
 
     def test_it_warns_and_hears_no_user(self) -> None:
-        with pytest.warns(UserWarning, match="one token, over which every softmax is 1"):
+        with pytest.warns(UserWarning, match=r"one token .* over which every softmax is 1"):
             model = AttentionConditioner(D, H, M, num_tokens=1, shared_tokens=0, mode="residual")
         u = users().float().requires_grad_()
         condition, weights = model(u, 1, need_weights=True)
@@ -170,9 +171,11 @@ class TestOneToken:
             jacobian = torch.autograd.functional.jacobian(lambda row, m=model: m(row[None], 0)[0], u[0])
             assert bool(jacobian.norm() > 1e-6) == moved
 
-    def test_one_prototype_beside_shared_tokens_is_no_such_case(self, recwarn: pytest.WarningsRecorder) -> None:
-        model = made(num_tokens=1, shared_tokens=1, mode="attention")
-        assert not recwarn.list
+    def test_one_prototype_beside_shared_tokens_warns_and_hears_users(self) -> None:
+        with pytest.warns(UserWarning, match="num_tokens=1.* beside 4 shared tokens"):
+            AttentionConditioner(D, H, M, num_tokens=1)
+        with pytest.warns(UserWarning, match="num_tokens=1"):
+            model = made(num_tokens=1, shared_tokens=1, mode="attention")
         assert model(users(), 0).std(0).min() > 1e-6
 
 
@@ -242,16 +245,28 @@ def test_domains_that_there_are_not(domain: int | Tensor) -> None:
 @pytest.mark.parametrize(
     ("domain", "message"),
     [
-        (torch.zeros(B), "whole numbers, and these are torch.float32"),
+        (torch.zeros(B), "whole numbers, 0, 1, 2, and these are torch.float32"),
         (torch.zeros(B, dtype=torch.bool), "true or false"),
         (True, "true or false"),
+        (1.0, "these are of type float"),
+        ([0, 1, 2, 0, 1, 2, 0], "these are of type list"),
+        (np.zeros(B, int), "these are of type ndarray"),
+        (np.bool_(True), "these are of type bool"),
+        (None, "these are of type NoneType"),
+        ("movie", "these are of type str"),
         (torch.zeros(3, dtype=torch.long), r"the shape \(3,\) for 7 users"),
         (torch.zeros(B, 1, dtype=torch.long), r"the shape \(7, 1\) for 7 users"),
     ],
 )
-def test_domains_that_are_no_ids(domain: int | Tensor, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_domains_that_are_no_ids(domain: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         made()(users(), domain)
+    assert "0, 1, 2" in str(caught.value) or "shape" in message
+
+
+@pytest.mark.parametrize("domain", [np.int64(1), np.array(1)])
+def test_numbers_of_numpy_are_ids(domain: Any) -> None:
+    assert torch.equal(made()(users(), domain), made()(users(), 1))
 
 
 def test_shapes_that_do_not_fit() -> None:

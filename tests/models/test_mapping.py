@@ -9,7 +9,7 @@ from torch import Tensor
 from recsys_lightning.batches import PairBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import EMCDR, PTUPCDR
-from recsys_lightning.models.mapping import Mapped, rows_by_domain
+from recsys_lightning.models.mapping import Mapped
 from recsys_lightning.schema import Schema
 from tests import worlds
 
@@ -139,14 +139,6 @@ def _agreement(model: Mapped, views: Views, truth: Tensor) -> float:
         books = model.item[domain() == 1]
         scores = torch.stack([(carried @ books.T).flatten(), (truth[FEW] @ books.T).flatten()])
     return float(torch.corrcoef(scores)[0, 1])
-
-
-def test_rows_are_counted_by_domain() -> None:
-    views = world()
-    counts = views.derive(rows_by_domain)
-    assert counts.shape == (U, 2)
-    assert torch.equal(counts.sum(1), views.train.degree)
-    assert not counts[FEW, 1].any()
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from recsys_lightning.batches import CSR, Views
 from recsys_lightning.callbacks.vectors import WriteVectors
 from recsys_lightning.data.vectors import read_vectors
 from recsys_lightning.errors import InputError
@@ -24,6 +25,7 @@ from recsys_lightning.losses.conditions import (
 from recsys_lightning.metrics.subspaces import readable, share_beyond_mean
 from recsys_lightning.models.conditioned import Conditioned
 from recsys_lightning.schema import VAL
+from recsys_lightning.tasks import conditioning as module
 from recsys_lightning.tasks.conditioning import Conditioning, default_losses
 from tests.tasks.planted import Planted, gain, train, world
 from tests.tasks.test_base import trainer
@@ -174,7 +176,9 @@ def test_the_losses_of_val_are_those_of_its_rows_and_can_select(tmp_path: Path, 
     own = small.data.prepared.csr(VAL)
     held_out = set(zip(own.row.tolist(), own.col.tolist(), strict=True))
     users = small.data.views.vectors.user
-    for batch in spy.seen[-len(small.data.user_loader(VAL)) :]:
+    before, last = spy.seen[0], spy.seen[-1]
+    assert torch.equal(before.user, last.user) and torch.equal(before.negative, last.negative)  # at every validation
+    for batch in (before, last):
         user = (batch.user[:, None] == users).all(2).int().argmax(1)
         pairs = set(zip(user[batch.known].tolist(), batch.item[batch.known].tolist(), strict=True))
         assert pairs and pairs <= held_out
@@ -182,6 +186,54 @@ def test_the_losses_of_val_are_those_of_its_rows_and_can_select(tmp_path: Path, 
     task.refuse_unsound_monitor("val/reconstruction")
     with pytest.raises(InputError, match="there will be no such figure"):
         task.refuse_unsound_monitor("val/cosine")
+
+
+def test_the_losses_of_val_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    found = []
+    for size in (16, 100):
+        data = world(tmp_path, users=90, items=60, batch_size=size, val=1).data
+        still = partial(torch.optim.SGD, lr=0.0)
+        task = Conditioning(losses=[*default_losses(), DomainContrastive()], optimizer=still)
+        trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(task, data)
+        found.append({name: figure for name, figure in task.results.items() if name in task.other_figures})
+    assert found[0] == found[1]
+    assert len(found[0]) == 7
+
+
+def test_val_samples_are_bounded(tmp_path: Path, small: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VAL_SAMPLES", 50)
+    spy = Spy()
+    task = Conditioning(losses=[spy])
+    trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(task, small.data)
+    batch = spy.seen[-1]
+    assert 25 <= len(batch.user) <= 50
+
+
+def test_losses_see_what_has_train_rows(tmp_path: Path, small: Planted) -> None:
+    seen: list[Tensor] = []
+
+    class Taking(Spy):
+        def prepare(self, user: Tensor, item: Tensor, domain: Tensor) -> None:
+            seen.extend([user, item, domain])
+
+    task = Conditioning(losses=[Taking()])
+    made = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    made.fit(task, small.data)
+    plain = task.fitting_views
+    rows = (plain.train.row > 2) & (plain.train.col > 2)
+    degree = torch.bincount(plain.train.row[rows], minlength=plain.num_users)
+    crow = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    fewer = Views(
+        CSR(crow, plain.train.col[rows]), plain.num_items, domain=plain.domain, build_vectors=lambda: plain.vectors
+    )
+    seen.clear()
+    task._fitting_views = fewer
+    task._prepare()
+    user, item = degree > 0, torch.bincount(plain.train.col[rows], minlength=plain.num_items) > 0
+    assert not user[:3].any() and not item[:3].any()
+    assert plain.domain is not None
+    expected = plain.vectors.user[user], plain.vectors.item[item], plain.domain[item]
+    assert all(torch.equal(*pair) for pair in zip(seen, expected, strict=True))
 
 
 @pytest.mark.parametrize("options", [{}, {"history": 5, "dropout": 0.1}, {"mode": "residual"}, {"mode": "attention"}])

@@ -127,16 +127,19 @@ class DiffusionRecommender(Recommender):
     def standardise(self, views: Views) -> None:
         """Measure mean and deviation of each domain, of the items that train rows name and of the users who have any.
 
-        An item counts as often as it is named, as it does in training.
+        Training draws one of a user's items in each domain, so each train row counts 1 / (rows of its user there).
 
         Raises:
             InputError: a domain has no train row.
         """
-        vectors, count = views.vectors, views.popularity
+        vectors, train = views.vectors, views.train
         condition = self._by_domain(vectors.user)[views.train.degree > 0]
         of = domain_of(views)
+        place = train.row * self.num_domains + of[train.col]
+        share = 1 / torch.bincount(place, minlength=views.num_users * self.num_domains)[place].double()
+        named = share.new_zeros(views.num_items).index_add(0, train.col, share)
         for code, name in enumerate(self.domains):
-            weight = torch.where(of == code, count, 0).double()
+            weight = torch.where(of == code, named, 0.0)
             if not weight.any():
                 raise InputError(f"Domain {name} has no train row: there is nothing to learn of it. Leave it out.")
             _measure(vectors.item, weight, self.item_mean[code], self.item_std[code])

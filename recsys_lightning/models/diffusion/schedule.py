@@ -15,9 +15,6 @@ Prediction: TypeAlias = Literal["v", "x0"]
 OFFSET = 0.008
 """s of the cosine schedule: the first steps are not too small."""
 
-MOST_LEFT = 0.05
-"""alpha_bar at the last time must not be larger, or samples would not start where training ended."""
-
 
 class CosineSchedule:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise, for t = 0 (data) .. T (noise).
@@ -36,23 +33,23 @@ class CosineSchedule:
         timesteps: T, at least 1.
 
     Raises:
-        InputError: there is no time, or alpha_bar_T is above .05.
+        InputError: there is no time.
     """
 
     def __init__(self, timesteps: int) -> None:
         if timesteps < 1:
             raise InputError(f"timesteps is {timesteps}; diffusion needs at least 1.")
         self.timesteps = timesteps
-        if not self.final_alpha_bar <= MOST_LEFT:
-            raise InputError(
-                f"After {timesteps} timesteps {self.final_alpha_bar:.3f} of the signal's variance is left, and at most "
-                f"{MOST_LEFT} may be: samples would start from noise that training never saw."
-            )
 
     @property
     def final_alpha_bar(self) -> float:
-        """alpha_bar_T."""
+        """alpha_bar_T, the share of signal in what training ends in: 0, as samples start from noise alone."""
         return float(self.alpha_bar(torch.tensor(self.timesteps)))
+
+    def final_deviation(self, x0: Tensor) -> Tensor:
+        """Standard deviation of x_T over training data (n, D), (D,); samples start with 1 in each column."""
+        left = self.final_alpha_bar
+        return (left * x0.var(0, correction=0) + (1 - left)).sqrt()
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """Share of the variance that is signal, in float64: times (...) -> (...)."""

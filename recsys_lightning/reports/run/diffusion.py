@@ -21,6 +21,12 @@ FLOORS = ("Popularity", "EASE")
 MOST_LEFT = 0.05
 LEAST_SPREAD = 0.01
 """Noise that makes less of the variance of single samples makes no difference."""
+MARGIN = 0.25
+"""A difference that is surely smaller than this share of Popularity's figure is none."""
+LEVEL = 0.05
+"""Of what is claimed of all differences together."""
+GUIDANCE = "guidance "
+"""How the names of ways with other guidance begin."""
 
 
 class Sentence(TypedDict):
@@ -51,6 +57,7 @@ def sentences(found: Mapping[str, Any]) -> list[Sentence]:
             Sentence(text=f"{lead}{entry['text']}", against=entry["against"])
             for entry in (*_of_conditions(pairs, values, shown), *_beside_others(pairs, values, shown))
         ]
+    said += _of_all(found)
     return said + [Sentence(text=note, against=False) for note in found["notes"]]
 
 
@@ -92,9 +99,10 @@ def _of_the_process(found: Mapping[str, Any]) -> Iterator[Sentence]:
     for start in found["start"]:
         lead = f"{start['domain']}: " if start["domain"] else ""
         stochastic = start["spread"] >= LEAST_SPREAD
+        share = "all" if start["spread"] >= 0.995 else f"{start['spread']:.0%}"
         yield Sentence(
             text=f"{lead}samples start from noise of mean {start['mean']:.3f} and deviation {start['std']:.3f}, which "
-            f"makes {start['spread']:.0%} of the variance of single samples"
+            f"makes {share} of the variance of single samples"
             + ("." if stochastic else ": the samples hardly depend on it."),
             against=not stochastic,
         )
@@ -107,21 +115,26 @@ def _of_conditions(
     entry = pairs.get((OTHERS, "Popularity"))
     if entry is not None:
         said = f"with {OTHERS} {shown} is {values[OTHERS]:.4f}, that of Popularity {values['Popularity']:.4f}"
-        if entry["low"] > 0:
+        margin, sign = MARGIN * values["Popularity"], _sign(entry)
+        alike = -margin <= entry["low"] and entry["high"] <= margin
+        if alike:
+            end = f"it falls to popularity: the interval lies within {100 * MARGIN:.0f} % of it."
+        elif sign > 0:
             end = "it stays above, so that not all of it comes from the users' own conditions."
-        elif entry["high"] < 0:
-            end = "it falls below: the lists of others are worse than one list for all."
+        elif sign < 0:
+            end = "it falls below popularity, which is not its quality: such lists are worse than one list for all."
         else:
-            end = "it falls to popularity."
-        yield Sentence(text=f"{said} ({_difference(entry)}): {end}", against=entry["low"] > 0)
+            end = "it is not shown to differ from popularity, nor to be within "
+            end += f"{100 * MARGIN:.0f} % of it{_by_holm(entry)}."
+        yield Sentence(text=f"{said} ({_difference(entry)}): {end}", against=sign > 0 and not alike)
     entry = pairs.get((TESTED, OTHERS))
-    if entry is not None and entry["low"] <= 0:
+    if entry is not None and _sign(entry) <= 0:
         text = f"the users' own conditions are no better than those of others ({_difference(entry)})."
         yield Sentence(text=text, against=True)
     entry = pairs.get((UNCONDITIONAL, "Popularity"))
     if entry is not None:
         text = f"without conditions {shown} is {values[UNCONDITIONAL]:.4f} ({_difference(entry)} to Popularity)."
-        yield Sentence(text=text, against=entry["low"] > 0)
+        yield Sentence(text=text, against=_sign(entry) > 0)
 
 
 def _beside_others(
@@ -133,14 +146,40 @@ def _beside_others(
             continue
         name = f"the same network in {ONE_STEP}" if other == ONE_STEP else f"the {other}"
         name = other if other in FLOORS else name
-        if entry["low"] > 0:
+        sign, ours = _sign(entry), f"{shown} {values[TESTED]:.4f} of this training"
+        if sign > 0:
             verdict, end = "beats", ""
-        elif entry["high"] < 0:
+        elif sign < 0:
             verdict, end = "does not beat", ": it is worse"
         else:
-            verdict, end = "does not beat", ": the difference may be chance"
-        text = f"{shown} {values[TESTED]:.4f} {verdict} {name}, {values[other]:.4f} ({_difference(entry)}){end}."
-        yield Sentence(text=text, against=entry["low"] <= 0)
+            chance = "the difference may be chance"
+            corrected = f"among so many comparisons {chance}{_by_holm(entry)}"
+            verdict, end = "does not beat", f": {corrected if _by_holm(entry) else chance}"
+        text = f"{ours} {verdict} {name}, {values[other]:.4f} ({_difference(entry)}){end}."
+        yield Sentence(text=text, against=sign <= 0)
+
+
+def _of_all(found: Mapping[str, Any]) -> Iterator[Sentence]:
+    """What all comparisons have in common."""
+    number_of = len(found["differences"])
+    if number_of:
+        all_of_them = "The 1 comparison is" if number_of == 1 else f"All {number_of} comparisons together are"
+        text = f"{all_of_them} claimed at {100 * LEVEL:.0f} % by Holm (paired t). Each interval is of this training "
+        yield Sentence(text=f"{text}with its users drawn anew, and knows nothing of other trainings.", against=False)
+    swept = list(dict.fromkeys(way["name"] for way in found["ways"] if way["name"].startswith(GUIDANCE)))
+    if swept:
+        text = f"{', '.join(swept)}: figures of test rows, which do not choose; choose guidance on val rows "
+        yield Sentence(text=f"{text}(`recsys validate`).", against=False)
+
+
+def _sign(entry: Mapping[str, Any]) -> int:
+    """1 for a difference that is claimed to be above 0, -1 for one below; 0 where it may be chance."""
+    return 0 if entry["holm"] > LEVEL else int(entry["low"] > 0) - int(entry["high"] < 0)
+
+
+def _by_holm(entry: Mapping[str, Any]) -> str:
+    """Why a difference whose own interval leaves 0 is not claimed; nothing where that does not."""
+    return "" if entry["low"] <= 0 <= entry["high"] else f" (p {entry['holm']:.4f} by Holm)"
 
 
 def _difference(entry: Mapping[str, Any]) -> str:
@@ -168,6 +207,7 @@ def _differences(found: Values, shown: str) -> Panel:
     for entry in found["differences"]:
         mean, low, high = (entry[key].number() for key in ("mean", "low", "high"))
         interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
-        rows.append((entry["domain"].text(), entry["of"].text(), entry["against"].text(), mean, interval))
-    header = ("domain", shown, "less that of", "difference", "95 % interval")
+        names = (entry[key].text() for key in ("domain", "of", "against"))
+        rows.append((*names, mean, interval, entry["holm"].number()))
+    header = ("domain", shown, "less that of", "difference", "95 % interval", "p by Holm")
     return Panel("Differences on the same users", [Table(header, rows)], wide=True)

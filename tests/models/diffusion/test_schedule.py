@@ -25,11 +25,15 @@ def test_the_middle_is_that_of_the_paper() -> None:
         assert value == pytest.approx(expected, abs=1e-12)
 
 
-def test_what_is_left_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_ends_in_what_samples_start_from_however_large_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    x0 = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 3.0, 10.0])
+    made = CosineSchedule(10)
+    assert torch.equal(made.final_deviation(x0), torch.ones(3))
     monkeypatch.setattr(CosineSchedule, "alpha_bar", lambda self, t: torch.full(t.shape, 0.06))
-    with pytest.raises(InputError, match=r"0\.060 of the signal's variance is left, and at most 0\.05 may be"):
-        CosineSchedule(10)
-    assert schedule.MOST_LEFT == 0.05
+    x = made.diffuse(x0, torch.randn(4000, 3), torch.tensor([10]))
+    torch.testing.assert_close(made.final_deviation(x0), x.std(0), rtol=0.05, atol=0)
+    assert made.final_deviation(x0)[2] > 2
+    assert made.final_alpha_bar == pytest.approx(0.06)
 
 
 def test_variance_is_kept() -> None:

@@ -16,13 +16,15 @@ from recsys_lightning.reports.run.page import page_of
 Found = dict[str, Any]
 
 
-def found(final: float = 0.0, spread: float = 0.3, steps: int = 20, **differences: tuple[float, float]) -> Found:
+def found(
+    final: float = 0.0, spread: float = 0.3, steps: int = 20, p: float = 0.001, **differences: tuple[float, float]
+) -> Found:
     """What checks find of one domain; differences by `of__against`, as the ends of their intervals."""
     names = {"tested": "as tested", "others": "other users' conditions", "nothing": "no condition"}
     compared = []
     for pair, (low, high) in differences.items():
         of, _, against = pair.partition("__")
-        interval = {"mean": (low + high) / 2, "low": low, "high": high}
+        interval = {"mean": (low + high) / 2, "low": low, "high": high, "holm": p}
         compared.append({"of": names[of], "against": names.get(against, against), "domain": "book"} | interval)
     ways = [
         {"name": name, "domain": "book", "users": 9, "mean": 0.1, "low": 0.05, "high": 0.15}
@@ -48,12 +50,31 @@ def found(final: float = 0.0, spread: float = 0.3, steps: int = 20, **difference
         (found(), "book: samples start from noise of mean 0.010 and deviation 1.000, which makes 30%", False),
         (found(spread=0.001), "the samples hardly depend on it", True),
         (found(steps=1), "it is a regressor", True),
-        (found(others__Popularity=(-0.1, 0.1)), "it falls to popularity.", False),
-        (found(others__Popularity=(-0.2, -0.1)), "it falls below", False),
+        (found(others__Popularity=(-0.1, 0.1)), "it is not shown to differ from popularity", False),
+        (found(others__Popularity=(-0.01, 0.026)), "it is not shown to differ from popularity", False),
+        (found(others__Popularity=(-0.02, 0.02)), "it falls to popularity: the interval lies within 25 % of", False),
+        (found(others__Popularity=(-0.2, -0.1)), "it falls below popularity, which is not its quality", False),
         (found(others__Popularity=(0.1, 0.2)), "it stays above", True),
+        (found(others__Popularity=(0.1, 0.2), p=0.2), "it is not shown to differ from popularity", False),
+        (found(others__Popularity=(-0.2, -0.1), p=0.2), "it is not shown to differ from popularity", False),
         (found(tested__others=(-0.1, 0.1)), "the users' own conditions are no better than those of others", True),
         (found(nothing__Popularity=(-0.2, -0.1)), "without conditions ndcg@10 is 0.1000", False),
-        (found(tested__EASE=(0.1, 0.2)), "book: ndcg@10 0.1000 beats EASE, 0.1000 (difference +0.1500, 95 %", False),
+        (found(tested__others=(0.1, 0.2), p=0.2), "the users' own conditions are no better than those of others", True),
+        (
+            found(tested__EASE=(0.1, 0.2)),
+            "book: ndcg@10 0.1000 of this training beats EASE, 0.1000 (difference +0.1500, 95 %",
+            False,
+        ),
+        (
+            found(tested__EASE=(0.1, 0.2), p=0.2),
+            "does not beat EASE, 0.1000 (difference +0.1500, 95 % interval +0.1000 to +0.2000): among so many "
+            "comparisons the difference may be chance (p 0.2000 by Holm).",
+            True,
+        ),
+        (found(tested__EASE=(0.1, 0.2)), "The 1 comparison is claimed at 5 % by Holm", False),
+        (found(tested__EASE=(0.1, 0.2), tested__others=(0.1, 0.2)), "All 2 comparisons together are claimed", False),
+        (found(spread=1.03), "which makes all of the variance of single samples", False),
+        (found(spread=0.997), "which makes all of the variance of single samples", False),
         (found(tested__EASE=(-0.1, 0.2)), "does not beat EASE, 0.1000 (difference +0.0500, 95 % interval", True),
         (found(tested__EASE=(-0.2, -0.1)), "-0.2000 to -0.1000): it is worse.", True),
         (found(**{"tested__one step": (-0.1, 0.2)}), "does not beat the same network in one step", True),
@@ -62,6 +83,19 @@ def found(final: float = 0.0, spread: float = 0.3, steps: int = 20, **difference
 def test_what_figures_mean_is_said(case: Found, words: str, against: bool) -> None:
     (sentence,) = [entry for entry in sentences(case) if words in entry["text"]]
     assert sentence["against"] == against
+
+
+def test_a_share_of_variance_is_never_above_all() -> None:
+    assert not any("103%" in entry["text"] for entry in sentences(found(spread=1.03)))
+
+
+def test_guidance_on_test_rows_is_said_not_to_choose() -> None:
+    case = found()
+    assert not any("guidance" in entry["text"] for entry in sentences(case))
+    sweep = [{"name": f"guidance {g}", "domain": "book", "users": 9, "mean": 0.2, "low": 0, "high": 1} for g in (1, 8)]
+    (said,) = [entry for entry in sentences(case | {"ways": case["ways"] + sweep}) if "guidance" in entry["text"]]
+    assert "guidance 1, guidance 8" in said["text"] and "test rows" in said["text"] and not said["against"]
+    assert "choose guidance on val rows (`recsys validate`)" in said["text"]
 
 
 def test_own_conditions_that_are_better_need_no_words() -> None:
@@ -88,7 +122,7 @@ def test_the_section_shows_every_way_and_marks_what_speaks_against_the_model(tmp
     assert "does not beat EASE" in remark.text
     ways, differences = [block for block in blocks if isinstance(block, Table)]
     assert len(ways.rows) == 6 and ways.rows[0][:2] == ("as tested", 0.1)
-    assert differences.rows[0] == ("book", "as tested", "EASE", pytest.approx(-0.15), "-0.2000 to -0.1000")
+    assert differences.rows[0] == ("book", "as tested", "EASE", pytest.approx(-0.15), "-0.2000 to -0.1000", 0.001)
     assert "Does it diffuse" in page_html(page_of(run))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from recsys_lightning.reports.run.blocks import Plot, Remark, Table
 from recsys_lightning.reports.run.page import write_pages
-from recsys_lightning.reports.run.swap import section_of, terminal, verdict
+from recsys_lightning.reports.run.swap import section_of, sentences, terminal, verdict
 from recsys_lightning.reports.run.values import Values
 from tests.reports.run import runs
 
@@ -39,7 +39,9 @@ def said(entry: Any) -> str:
 
 def test_a_domain_passes_where_it_is_better_than_all() -> None:
     sentence = said(domain())
-    assert sentence.startswith("movie passes: its condition (ndcg@5 0.0500, 1,234 users) is better than conditions of")
+    assert sentence.startswith(
+        "movie passes in this training: its condition (ndcg@5 0.0500, 1,234 users) is better than "
+    )
     assert "better than user vectors (0.0400; +0.0100, +0.0050 to +0.0150)" in sentence and "not shown" not in sentence
 
 
@@ -50,6 +52,35 @@ def test_one_claim_that_fails_fails_the_domain(side: str, value: Any, words: str
     named = {"others": "conditions of other", "user": "user vectors (", "shift": "user vectors moved by the mean shift"}
     assert sentence.startswith("movie FAILS") and f"{words} {named[side]}" in sentence
     assert sentence.count("better than") == 3 - (words == "worse than")
+
+
+def test_the_gaps_are_told_as_shares_of_the_ndcg_of_user_vectors() -> None:
+    own = domain(others=(0.002, 0.001, 0.003), user=(0.01, 0.005, 0.015), shift=(0.03, 0.02, 0.04))
+    assert "The gaps are +5.0%, +25.0% and +75.0% of the ndcg of user vectors." in said(own)
+    section = section_of(found(own))
+    assert section is not None
+    table = next(block for panel in section.panels for block in panel.blocks if isinstance(block, Table))
+    assert table.rows[0][-1] == "+5.0%, +25.0%, +75.0%" and table.header[-1] == "gaps by user vector's"
+    assert "+5.0%, +25.0%, +75.0%" in terminal(found(own))
+
+
+def test_there_are_no_shares_of_nothing() -> None:
+    own = domain()
+    own["ndcg"]["5"]["user"] = 0.0
+    assert "The gaps" not in said(own) and terminal(found(own))
+
+
+def test_the_best_of_several_others_is_named() -> None:
+    sentence = said(domain(best_other={"5": "song"}))
+    assert "better than the condition of song, the best of other domains' (0.0400; +0.0100" in sentence
+    assert "best of other" not in said(domain(best_other={"5": ""}))
+
+
+def test_sentences_are_the_verdicts_and_whether_they_speak_against_the_model() -> None:
+    values = found(domain(), domain("book", user=UNSURE), {"name": "song", "users": 0})
+    verdicts = [verdict(entry, values) for entry in values["domains"]]
+    against = [False, True, True]
+    assert sentences(values) == [{"text": t, "against": a} for t, a in zip(verdicts, against, strict=True)]
 
 
 def test_an_end_at_zero_is_not_above_it() -> None:
