@@ -36,7 +36,7 @@ def test_edge_types_are_tuples_again_where_a_file_made_lists_of_them() -> None:
 @pytest.mark.parametrize("version", [0, 1, None])
 def test_another_layout_is_refused_with_both_versions(version: int | None) -> None:
     values = {**data().schema.to_dict(), "version": version}
-    with pytest.raises(InputError, match=rf"version {version}; this program reads version 4"):
+    with pytest.raises(InputError, match=rf"version {version}; this program reads version 5"):
         Schema.from_dict(values)
 
 

@@ -124,8 +124,6 @@ class SwapTest(Callback):
 
     def _ranked(self, task: RankingTask, data: InteractionsDataModule, pieces: Pieces, code: int) -> dict[str, Any]:
         """Figures of one domain by what ranks it, and their differences."""
-        domain = task.views.domain
-        assert domain is not None
         items = task.views.members[code]
         loader = loader_of(data, items)
         if not len(loader.user):

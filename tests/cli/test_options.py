@@ -49,7 +49,8 @@ def world(tmp_path: Path) -> list[str]:
         (
             "--data.recipe.split chronological",
             "data.recipe.split is chronological; "
-            "it can be 'global_time', 'leave_last_out', 'random', 'official', 'item_cold', 'user_cold'.",
+            "it can be 'global_time', 'leave_last_out', 'random', 'official', 'item_cold', 'user_cold', "
+            "'target_cold'.",
         ),
         (
             "--model.recommender TwoTower --model.recommender.fusion adaptiv",
