@@ -176,6 +176,7 @@ def on_caches_apart(folder: Path) -> list[Found]:
     return [apart, kept, examine(folder, options, several=True, guidance=[], beside=[Apart(folder, 1)])]
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path: Path, cache: None) -> None:
     pool: Executor
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -183,6 +184,7 @@ def test_two_processes_find_what_one_finds(tmp_path: Path, cache: None) -> None:
     assert one == two
 
 
+@pytest.mark.slow
 def test_processes_with_caches_of_their_own_do_not_wait_for_each_other(tmp_path: Path) -> None:
     pool: Executor
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
