@@ -20,10 +20,10 @@ from comparisons import OF_RECOMMENDER, Variant
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
-import recsys_lightning
 from recsys_lightning.callbacks.checkpoint import BestAndLast
 from recsys_lightning.callbacks.results import write_json
 from recsys_lightning.cli.trainer import RecsysCLI, make_cli
+from recsys_lightning.code import code_digest
 from recsys_lightning.metrics.domains import DomainMetrics, metrics_of
 from recsys_lightning.metrics.evaluator import RankingMetrics
 from recsys_lightning.reports.ablation import AMONG_COLD, ITEMS, USER, Training
@@ -138,11 +138,7 @@ def data_of(*words: str) -> dict[str, str]:
 @functools.cache
 def _code() -> str:
     """Digest of the code that the values come from, as it was when this process began with them."""
-    digest, package = hashlib.sha256(), Path(recsys_lightning.__file__).parent
-    for path in (Path(__file__), *sorted(package.rglob("*.py"))):
-        digest.update(f"{path.name}:{path.stat().st_size};".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(code_digest().encode() + Path(__file__).read_bytes()).hexdigest()
 
 
 def _fit(words: Sequence[str]) -> tuple[Training, Path]:

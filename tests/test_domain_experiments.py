@@ -171,9 +171,11 @@ def test_it_runs_as_it_lies_there(recsys: Recsys, shorten: Callable[[Path], list
     words: list[object] = ["--config", config, *shorten(config)]
     if not closed_form(config):
         words = [*fit(recsys, config, [*shorten(config), "--model.recommender.dim=8"])]
-    figures_of(config, recsys("test", *words))
+    tested = figures_of(config, recsys("test", *words))
+    assert (tested / "report.md").is_file()
     if config.stem == "ease":
-        lists_of(config, recsys("predict", *words), domains_of(config))
+        predicted = lists_of(config, recsys("predict", *words), domains_of(config))
+        assert predicted != tested
 
 
 @HARDLY_TRAINED

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from recsys_lightning.batches import CSR, Text, Views
 from recsys_lightning.cli.trainer import RecsysCLI
+from recsys_lightning.code import code_digest
 from recsys_lightning.models import ClosedForm
 from recsys_lightning.reports.ablation import compare
 from recsys_lightning.reports.gates import gate_table
@@ -131,15 +132,14 @@ def test_a_forced_gate_is_tested_on_the_parameters_of_the_base(
 def test_the_digest_of_the_code_is_of_the_whole_package(
     measuring: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = tmp_path / "package"
-    (package / "models").mkdir(parents=True)
     digests = []
-    for file in ("__init__.py", "models/new.py", "models/new.py", "notes.txt"):
-        with (package / file).open("a") as text:
-            text.write("# a line\n")
-        monkeypatch.setattr("recsys_lightning.__file__", str(package / "__init__.py"))
+    for text in ("# a line\n", "# a line\n# another\n"):
+        (tmp_path / "new.py").write_text(text)
+        monkeypatch.setattr("recsys_lightning.code.PACKAGE", tmp_path)
+        code_digest.cache_clear()
         digests.append(measuring._code.__wrapped__())
-    assert len(set(digests)) == 3 and digests[2] == digests[3]
+    code_digest.cache_clear()
+    assert digests[0] != digests[1]
 
 
 class Noise(ClosedForm):

@@ -15,7 +15,7 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.explain.advisor import Advisor, require_explainable
 from recsys_lightning.explain.catalogue import Catalogue
 from recsys_lightning.schema import GIVEN, TRAIN, VAL
-from recsys_lightning.tasks.ranking import Ranking
+from recsys_lightning.tasks.evaluation import RankingTask
 
 
 class Asked(NamedTuple):
@@ -56,7 +56,7 @@ def ask(options: list[str], checkpoint: str | None = None, verb: str = "recommen
     """
     cli = make_cli(options, run=False)
     task, data = cli.model, cli.datamodule
-    if not isinstance(task, Ranking):
+    if not isinstance(task, RankingTask):
         raise InputError(
             f"`recsys {verb}` asks a recommender, and {type(task).__name__} has none: give --model Ranking."
         )

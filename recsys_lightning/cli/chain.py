@@ -37,8 +37,9 @@ A chain is a YAML file of stages, each a configuration:
 
 `vectors` names the stage whose vectors of users and items are the data of this one; `domain` the only one of the
 domains that it is given; `run` its verbs [fit, test], `options` more words of its command line.
-A stage lies in a folder of its own, named by a digest of its configuration, options and seed and of the stages before
-it: what is finished is not done again, a training that was broken off goes on, and a stage that changed is another one.
+A stage lies in a folder of its own, named by a digest of its configuration, options, seed and code, and of the stages
+before it; not of the raw data. What is finished is not done again, a training that was broken off goes on, and a stage
+that changed is another one.
 Each stage can also be run by itself: its commands are printed.
 """
 
@@ -196,10 +197,10 @@ def _newest(folder: Path, pattern: str) -> Path | None:
 def _read(folder: Path) -> dict[str, str]:
     """What the verbs of a stage left, relative to its folder."""
     try:
-        found: dict[str, str] = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 
 import yaml
 
+from recsys_lightning.code import code_digest
 from recsys_lightning.errors import InputError
 
 VERBS = ("fit", "test", "predict")
+CODE = ("data", "datamodules", "losses", "metrics", "models", "tasks", "batches.py", "callbacks", "schema.py")
+"""Parts of the package that figures come from."""
 _STAGE = {"config", "vectors", "domain", "run", "options", "once"}
 _CHAIN = {"stages", "base"}
 
@@ -92,8 +95,8 @@ def read_chain(file: Path) -> Chain:
 
 
 def digest(stage: Stage, words: list[str]) -> str:
-    """8 hexadecimal digits that change with the options of a stage and with every configuration file it reads."""
-    found = hashlib.blake2b(digest_size=4)
+    """8 hexadecimal digits that change with a stage's options, each configuration file it reads, and the code."""
+    found = hashlib.blake2b(code_digest(*CODE).encode(), digest_size=4)
     for file in sorted({stage.config, *_included(stage.config)}):
         found.update(file.read_bytes())
     found.update(repr((stage.run, [word for word in words if not word.startswith("--config=")])).encode())

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_lightning import __version__
+from recsys_lightning.code import code_digest
 from recsys_lightning.data.filters import Step
 from recsys_lightning.data.interactions import Interactions
 from recsys_lightning.data.prepared import Prepared
@@ -94,7 +95,7 @@ def key(source: Source, recipe: Recipe) -> str:
     facts = {
         "format": FORMAT,
         "version": __version__,
-        "code": [_code(), _source_code(type(source))],
+        "code": [code_digest("data"), _source_code(type(source))],
         "source": [source.name, source.item_type, source.attributes, source.on_request, source.later],
         "options": source.options(),
         "recipe": recipe.to_dict(),
@@ -259,15 +260,6 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@functools.cache
-def _code() -> str:
-    """Digest of the code of this package: a change of it must not meet old caches."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 @functools.cache

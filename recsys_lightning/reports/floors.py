@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import json
@@ -18,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from recsys_lightning.batches import RankingBatch, Views
+from recsys_lightning.code import code_digest
 from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.domains import metrics_of
 from recsys_lightning.models.closed_form import ClosedForm
@@ -228,18 +228,10 @@ def _path(data: FloorData, k: Sequence[int], model: type[ClosedForm]) -> Path:
     """Where a floor is kept: its name holds a digest of all that decides its figures."""
     genres = data.views_of(TRAIN).genres
     shown = "" if genres is None else hashlib.sha256(genres.numpy(force=True).tobytes()).hexdigest()
-    facts = [data.schema.fingerprint, data.schema.domains, shown, data.test_views, sorted(set(k)), model.grid, _code()]
+    code = code_digest("models", "metrics", "reports/floors.py")
+    facts = [data.schema.fingerprint, data.schema.domains, shown, data.test_views, sorted(set(k)), model.grid, code]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return data.floor_folder / f"{data.schema.name}-{model.__name__}-{digest}.json"
-
-
-@functools.cache
-def _code() -> str:
-    """Digest of the code that makes the figures: floors of an older version must not stand beside a newer model."""
-    digest, package = hashlib.sha256(), Path(__file__).parent.parent
-    for path in sorted([Path(__file__), *(package / "models").glob("*.py"), *(package / "metrics").glob("*.py")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _keep(path: Path, floor: Floor) -> None:

@@ -79,7 +79,7 @@ def test_the_key_changes_with_file_option_recipe_and_code(tmp_path, monkeypatch)
     timely = source(file=file)
     timely.later = ()
     keys.append(key(timely, Recipe()))
-    for name, value in (("__version__", "99"), ("FORMAT", 99), ("_code", lambda: "changed")):
+    for name, value in (("__version__", "99"), ("FORMAT", 99), ("code_digest", lambda *parts: "changed")):
         with monkeypatch.context() as patch:
             patch.setattr(cache_module, name, value)
             keys.append(key(source(file=file), Recipe()))

@@ -289,7 +289,9 @@ def test_data_without_vectors_are_refused(tmp_path: Path) -> None:
         trainer(tmp_path, max_epochs=1).fit(Conditioning(losses=[DomainRanking()]), data())
 
 
-def test_default_losses_do_not_contradict() -> None:
+def test_default_losses_do_not_contradict_and_leave_out_the_contrastive_one() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Conditioning()
+        task = Conditioning()
+    names = {type(loss).__name__ for loss in task.losses}
+    assert names == {"DomainRanking", "CrossCovariance", "Reconstruction", "Cosine", "Diversity"}
