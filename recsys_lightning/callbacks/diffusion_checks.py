@@ -64,11 +64,11 @@ class DiffusionChecks(Callback):
     """Writes `checks.json` into the run's folder at the end of a test of a diffusion recommender, and says it.
 
     Ranked again, on the same users: with the conditions of other users (exchanged within the domain), without
-    conditions, with other guidance, and in one step with guidance 1, where the network acts as a regressor. Beside them
-    stand the dot products of the conditions and of the user embedding, and the floors Popularity and EASE, the latter
-    tuned on val. Differences are paired by user, with bootstrap intervals of this training; what is claimed of them is
-    claimed after Holm's correction for all comparisons of the file, by paired t tests. Other guidance is looked at and
-    chooses nothing: these are test rows.
+    conditions, with other guidance, and in one step, where the network acts as a regressor. Beside them stand the dot
+    products of the conditions and of the user embedding, and the floors Popularity and EASE, the latter tuned on val.
+    Differences are paired by user, with bootstrap intervals of this training; what is claimed of them is claimed after
+    Holm's correction for all comparisons of the file, by paired t tests. Other guidance is looked at and chooses
+    nothing: these are test rows.
 
     What the same network is worth when it is trained as a regressor, a run with `timesteps` 1 tells.
 
@@ -183,7 +183,7 @@ class DiffusionChecks(Callback):
         for guidance in sorted({*self.guidance} - {0.0, chosen.guidance}):
             draw(f"guidance {guidance:g}", replace(chosen, guidance=guidance))
         if chosen.steps > 1:
-            draw(ONE_STEP, replace(chosen, steps=1, guidance=1.0))
+            draw(ONE_STEP, replace(chosen, steps=1))
         for name, vectors in self._dot_products(task.views, data).items():
             rank(name, _dot(vectors, task.views))
         notes = []

@@ -114,13 +114,16 @@ class EmbeddingDataModule(InteractionsDataModule):
             return super().train_dataloader()
         return self.user_loader(TRAIN, self._rank(), self._world_size())
 
-    def user_loader(self, split: str, rank: int = 0, world_size: int = 1) -> UserDomainLoader:
+    def user_loader(
+        self, split: str, rank: int = 0, world_size: int = 1, batch_size: int | None = None
+    ) -> UserDomainLoader:
         """Every user with rows of a split, once a domain, with one of these rows, made on the training device.
 
         Args:
             split: train or val.
             rank: of this process.
             world_size: number of processes that share the users.
+            batch_size: samples in a batch; as in training where None.
         """
         views = self.views_of(TRAIN).to(self._device())
         known = CSR(*(tensor.to(views.device) for tensor in self.prepared.known(TRAIN)))
@@ -128,7 +131,7 @@ class EmbeddingDataModule(InteractionsDataModule):
             CSR(*(tensor.to(views.device) for tensor in self.prepared.csr(split))),
             known,
             views.members,
-            batch_size=self.batch_size,
+            batch_size=batch_size or self.batch_size,
             negatives=self.negatives,
             seed=self.seed,
             rank=rank,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LEAST_MOMENT = 0.2
-"""Directions along which items' second moment is a smaller share of the largest are noise to them."""
+LEAST_VARIANCE = 0.2
+"""Directions along which items vary by a smaller share of the most are noise to them."""
 
 
 def foreign(user: Tensor, others: Tensor, own: Tensor, ratio: float) -> Tensor:
     """Directions of users' tastes that matter for others' items and not for a domain's own.
 
-    With S_d the second moment of the own items, of trace 1, S_o that of all others, and S = S_d + S_o, of which what is
+    With S_d the covariance of the own items, of trace 1, S_o that of all others, and S = S_d + S_o, of which what is
     below a fifth of its largest eigenvalue is left out as noise: the vectors w of S_o w = x S_d w span all that items
-    differ in, and foreign are those of x >= ratio. A user's taste along one of them is u . S w. From the foreign tastes
+    differ in, and foreign are those of x >= ratio. What all items of a domain share, their mean, ranks none of them
+    above another and counts for nothing. A user's taste along one of them is u . S w. From the foreign tastes
     their best linear prediction by the others is taken away, as the domain can use that, and what is left is whitened
     over all users.
 
@@ -31,9 +32,9 @@ def foreign(user: Tensor, others: Tensor, own: Tensor, ratio: float) -> Tensor:
         return user.new_zeros(user.shape[1], 0)
     centred = user.double().cpu()
     centred = centred - centred.mean(0)
-    theirs, ours = (_moment(rows.double().cpu()) for rows in (others, own))
+    theirs, ours = (_covariance(rows.double().cpu()) for rows in (others, own))
     size, axes = torch.linalg.eigh(theirs + ours)
-    axes, size = axes[:, size > LEAST_MOMENT * size[-1]], size[size > LEAST_MOMENT * size[-1]]
+    axes, size = axes[:, size > LEAST_VARIANCE * size[-1]], size[size > LEAST_VARIANCE * size[-1]]
     white = axes * size.rsqrt()
     share, turn = torch.linalg.eigh(white.T @ theirs @ white)  # x / (1 + x), ascending
     directions = axes * size.sqrt() @ turn
@@ -50,7 +51,8 @@ def foreign(user: Tensor, others: Tensor, own: Tensor, ratio: float) -> Tensor:
     return whitened
 
 
-def _moment(rows: Tensor) -> Tensor:
-    """Second moment (D, D) of rows (n, D), of trace 1."""
-    moment = rows.T @ rows
-    return moment / moment.trace().clamp(min=torch.finfo(moment.dtype).tiny)
+def _covariance(rows: Tensor) -> Tensor:
+    """Covariance (D, D) of rows (n, D), of trace 1; zeros where they are all alike."""
+    centred = rows - rows.mean(0)
+    covariance = centred.T @ centred
+    return covariance / covariance.trace().clamp(min=torch.finfo(covariance.dtype).tiny)

@@ -24,7 +24,7 @@ class Conditioned(Recommender):
 
     Users and items are vectors that an earlier run left (`views.vectors`); only the conditioner is trained. s is the
     root mean square of the numbers of users with train rows, so that it is given numbers of size 1 however long the
-    vectors are.
+    vectors are. It is measured once, before training, and kept in the checkpoint.
 
     Args:
         schema: sizes of the data.
@@ -41,6 +41,8 @@ class Conditioned(Recommender):
     """
 
     reads_vectors = True
+    user_scale: Tensor
+    item_scale: Tensor
 
     def __init__(
         self,
@@ -63,6 +65,18 @@ class Conditioned(Recommender):
         self.conditioner = AttentionConditioner(
             schema.vector_width, heads, max(1, len(schema.domains)), dropout, num_tokens, shared_tokens, mode
         )
+        for name in ("user_scale", "item_scale"):
+            self.register_buffer(name, torch.ones(()))
+
+    @torch.no_grad()
+    def standardise(self, views: Views) -> None:
+        """Measure the size of the vectors of users and items with train rows.
+
+        Raises:
+            InputError: users have several vectors each.
+        """
+        self.user_scale.copy_(_size(_one_each(views)[views.train.degree > 0]))
+        self.item_scale.copy_(_size(views.vectors.item[views.popularity > 0]))
 
     def encode(self, views: Views) -> Embeddings:
         """Conditions of users side by side, and items in the block of their domain."""
@@ -86,7 +100,7 @@ class Conditioned(Recommender):
             item: (B,) left out of each user's history, as it is to be predicted.
         """
         own, context, mask = self._inputs(views, user, item)
-        return self.conditioner.all_domains(own, context, mask) * views.derive(_scale)
+        return self.conditioner.all_domains(own, context, mask) * self.user_scale
 
     def attention(self, views: Views, user: Tensor) -> Tensor:
         """What users (B,) attend to in every domain, (B, M, heads, tokens): prototypes, shared tokens, history."""
@@ -95,20 +109,21 @@ class Conditioned(Recommender):
 
     def _inputs(self, views: Views, user: Tensor, item: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Users (B, D), and the items of their histories (B, L, D) with what is real of them (B, L)."""
-        own = views.vectors.user[user] / views.derive(_scale)
+        own = _one_each(views)[user] / self.user_scale
         if not self.history:
             return own, None, None
         entries = views.history.of(user) if item is None else views.history.without(user, item)
         first = (entries.mask.sum(1) - self.history).clamp(min=0)
         place = first[:, None] + torch.arange(self.history, device=user.device)
-        return own, views.derive(_tokens)[entries.item.gather(1, place)], entries.mask.gather(1, place)
+        tokens = views.derive(_padded)[entries.item.gather(1, place)] / self.item_scale
+        return own, tokens, entries.mask.gather(1, place)
 
 
-def _scale(views: Views) -> Tensor:
-    """Root mean square of the numbers of users with train rows, a scalar.
+def _one_each(views: Views) -> Tensor:
+    """Vectors of users, (U, D).
 
     Raises:
-        InputError: users have several vectors each.
+        InputError: users have several each.
     """
     user = views.vectors.user
     if user.dim() != 2:
@@ -116,13 +131,12 @@ def _scale(views: Views) -> Tensor:
             "Conditioned makes a vector of each user for every domain out of one, and the file in data.vectors holds "
             f"{user.shape[1]} of each. Give the vectors of a model such as GAT or LightGCN."
         )
-    return _size(user[views.train.degree > 0])
+    return user
 
 
-def _tokens(views: Views) -> Tensor:
-    """Items, those with train rows at the size of 1, and zeros in the place of padding: (I + 1, D)."""
-    item = views.vectors.item
-    return nn.functional.pad(item / _size(item[views.popularity > 0]), (0, 0, 0, 1))
+def _padded(views: Views) -> Tensor:
+    """Items, and zeros in the place of padding: (I + 1, D)."""
+    return nn.functional.pad(views.vectors.item, (0, 0, 0, 1))
 
 
 def _size(rows: Tensor) -> Tensor:

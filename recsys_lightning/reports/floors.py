@@ -89,10 +89,10 @@ def evaluate(
     k: Sequence[int],
     domains: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Solve a closed form and rank with it: metrics by name.
+    """Fit what needs no training and rank with it: metrics by name.
 
     Args:
-        recommender: the closed form.
+        recommender: a closed form, or frozen vectors.
         fitting: what it is solved from.
         views: what users are scored by.
         batches: of the users.

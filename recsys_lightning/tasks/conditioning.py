@@ -85,8 +85,9 @@ class Conditioning(RankingTask):
         self.recommender = self.make_recommender(schema)
 
     def on_fit_start(self) -> None:
-        """Take the train views; the losses see the frozen vectors."""
+        """Take the train views; the losses see the frozen vectors, whose size is measured."""
         super().on_fit_start()
+        self.recommender.standardise(self.fitting_views)
         self._prepare()
 
     def on_validation_start(self) -> None:
@@ -141,12 +142,10 @@ class Conditioning(RankingTask):
 
     def _draw_val_samples(self) -> UserDomainBatch | None:
         """Up to `VAL_SAMPLES` of them, at least half as many where there are more; the same on every process."""
-        make: Callable[[str], UserDomainLoader] | None = getattr(self.datamodule, "user_loader", None)
+        make: Callable[..., UserDomainLoader] | None = getattr(self.datamodule, "user_loader", None)
         if make is None or not self.datamodule.holds(VAL):
             return None
-        loader = make(VAL)
-        loader.batch_size = VAL_SAMPLES
-        return next(iter(loader), None)
+        return next(iter(make(VAL, batch_size=VAL_SAMPLES)), None)
 
     def _prepare(self) -> None:
         """Hand the losses what has train rows; another fit or validation draws val samples anew."""

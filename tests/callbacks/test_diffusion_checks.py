@@ -103,8 +103,8 @@ def test_what_was_learned_comes_from_the_conditions(learned: Found, domain: str)
 
 def test_the_file_holds_every_way_of_each_domain(learned: Found) -> None:
     assert learned["schedule"] == {"timesteps": 1000, "final_alpha_bar": 0, "prediction": "v"}
-    assert learned["sampler"] == {"steps": 20, "guidance": 4, "samples": 4, "seed": 0}
-    names = ["as tested", "other users' conditions", "no condition", "guidance 1", "guidance 2", "guidance 8"]
+    assert learned["sampler"] == {"steps": 20, "guidance": 2, "samples": 2, "seed": 0}
+    names = ["as tested", "other users' conditions", "no condition", "guidance 1", "guidance 4", "guidance 8"]
     names += ["one step", "dot product of the conditions", "Popularity", "EASE"]
     assert [way["name"] for way in learned["ways"]] == [name for name in names for _ in ("movie", "book")]
     assert all(way["low"] <= way["mean"] <= way["high"] and way["users"] == 240 for way in learned["ways"])

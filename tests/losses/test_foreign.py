@@ -70,3 +70,14 @@ def test_odd_numbers_give_finite_directions() -> None:
     _, user, others, own = world()
     for one in ((0 * user, others, own), (user, 0 * others, own), (user, others, 0 * own), (user, 0 * others, 0 * own)):
         assert foreign(*one, 3.0).isfinite().all()
+
+
+def test_what_all_items_of_a_domain_share_hides_no_direction() -> None:
+    generator = torch.Generator().manual_seed(0)
+    own, others = torch.zeros(200, 8), torch.zeros(200, 8)
+    own[:, :3] = torch.randn(200, 3, generator=generator)
+    others[:, 2:5] = torch.randn(200, 3, generator=generator)
+    user, shift = torch.randn(300, 8, generator=generator), 20 * torch.eye(8)[6]
+    plain, moved = (foreign(user, others + move, own, 3.0) for move in (0 * shift, shift))
+    assert plain.shape[1] == 2
+    torch.testing.assert_close(moved @ moved.T, plain @ plain.T, atol=1e-4, rtol=1e-4)

@@ -111,10 +111,18 @@ def test_length_of_the_vectors_is_passed_on() -> None:
     longer = Views(
         world.train, I, domain=world.domain, build_vectors=lambda: Vectors(7 * world.vectors.user, world.vectors.item)
     )
-    torch.testing.assert_close(model.conditions(longer), 7 * model.conditions(world), rtol=1e-4, atol=1e-3)
+    found = {}
+    for name, seen in (("as they are", world), ("longer", longer)):
+        model.standardise(seen)
+        found[name] = model.conditions(seen)
+        restored = off_start()
+        restored.load_state_dict(model.state_dict())
+        assert torch.equal(restored.conditions(seen), found[name])
+    torch.testing.assert_close(found["longer"], 7 * found["as they are"], rtol=1e-4, atol=1e-3)
     nothing = Views(
         world.train, I, domain=world.domain, build_vectors=lambda: Vectors(torch.zeros(U, D), torch.zeros(I, D))
     )
+    model.standardise(nothing)
     assert model.conditions(nothing).isfinite().all()
 
 
@@ -134,7 +142,11 @@ def test_users_and_items_without_train_rows_change_nothing_for_others() -> None:
         domain=held_out.domain,
         build_vectors=lambda: Vectors(user, item),
     )
-    assert torch.equal(model.conditions_of(more, torch.arange(U)), model.conditions_of(plain, torch.arange(U)))
+    found = []
+    for seen in (more, plain):
+        model.standardise(seen)
+        found.append(model.conditions_of(seen, torch.arange(U)))
+    assert torch.equal(found[0], found[1])
 
 
 def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +183,7 @@ class TestHistory:
         known = user[entries.mask.any(1)]
         item = entries.item[known, 0]
         found = model._inputs(world, known, item)[1]
-        target = module._tokens(world)[item]
+        target = world.vectors.item[item]
         assert found is not None
         assert not (found == target[:, None]).all(2).any()
         assert (model.conditions_of(world, known, item) - model.conditions_of(world, known)).abs().amax(

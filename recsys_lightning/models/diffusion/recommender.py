@@ -28,17 +28,23 @@ class Encoded(NamedTuple):
     """What samples are drawn by and ranked against."""
 
     condition: Tensor  # (U, M, C), standardised
-    item: Tensor  # (I, M * D), zero but in the block of the item's domain
+    item: Tensor  # (I, M * (D + 1)), zero but in the block of the item's domain
 
 
 class DiffusionRecommender(Recommender):
     """Draws the vector of a next item in domain d from noise, told by the user's condition in d.
 
-        score(u, i) = sample_{d(i)}(u) . v_i,    sample_d(u) = DDIM(noise(seed, u, d) | condition_d(u), d)
+        score(u, i) = (sample_d(u) - m_d) . (v_i - m_d) / (s_d^2 sqrt(D)) + log(1 + n_i),    d the domain of item i
+        sample_d(u) = DDIM(noise(seed, u, d) | condition_d(u), d)
+
+    with n_i the train rows of item i, and m_d and s_d the mean and the deviation of what these rows name. A sample is
+    an item's vector, not a query: along the mean of all items it says nothing of the user, and how popular items are
+    has no place in it. So the mean is taken off, and popularity is the prior: a sample that says nothing of the user
+    ranks as Popularity does. It remains a dot product, of D + 1 numbers.
 
     Conditions and item vectors are frozen, of an earlier run (`views.vectors`): one condition for each domain, or one
-    of the user for all. Both are standardised by domain, by what the train rows hold; the figures are kept in the
-    checkpoint, and samples are put back to the scale of the items before they are ranked.
+    of the user for all. Both are standardised by domain and column, by what the train rows hold; the figures are kept
+    in the checkpoint, and samples are put back to the scale of the items before they are ranked.
 
     The condition is left out at random in training, so that one network predicts with and without it, and what it
     does can be made stronger (`guidance`). Noise is a pure function of (seed, user, domain): lists do not depend on who
@@ -58,7 +64,8 @@ class DiffusionRecommender(Recommender):
         steps: of sampling, from 1 to timesteps.
         guidance: 0 ignores the condition, 1 samples by it, more exaggerates it. A single faithful sample is one item
             out of many that could come next, and ranks badly; guidance and samples bring it nearer to what they share.
-        samples: of each user, whose mean ranks; the more, the nearer to the mean of all that could come next.
+        samples: of each user, whose mean ranks; the more, the nearer to the mean of all that could come next. Two that
+            start from opposite noise are nearly as good as many: see `noise_of`.
         seed: of the noise that samples start from.
 
     Raises:
@@ -80,8 +87,8 @@ class DiffusionRecommender(Recommender):
         depth: int = 3,
         condition_dropout: float = 0.1,
         steps: int = 20,
-        guidance: float = 4.0,
-        samples: int = 4,
+        guidance: float = 2.0,
+        samples: int = 2,
         seed: int = 0,
     ) -> None:
         super().__init__(schema)
@@ -170,14 +177,13 @@ class DiffusionRecommender(Recommender):
 
     def encode(self, views: Views) -> Encoded:
         """Conditions on the denoiser's scale, and items by domain."""
-        vectors = views.vectors
-        condition = (self._by_domain(vectors.user) - self.condition_mean) / self.condition_std
-        nobody = vectors.item.new_zeros(0, self.num_domains, self.dim)
-        return Encoded(condition, by_domain(nobody, vectors.item, domain_of(views)).item)
+        condition = (self._by_domain(views.vectors.user) - self.condition_mean) / self.condition_std
+        nobody = condition.new_zeros(0, self.num_domains, self.dim + 1)
+        return Encoded(condition, by_domain(nobody, self._ranked(views), domain_of(views)).item)
 
     def users(self, state: Encoded, user: Tensor) -> Tensor:
-        """Samples of users in each domain, one after the other: (B,) -> (B, M * D)."""
-        return self.generate(state, user).flatten(1)
+        """Queries of users in each domain, one after the other: (B,) -> (B, M * (D + 1))."""
+        return self.queries(state, user).flatten(1)
 
     def users_in(
         self,
@@ -187,21 +193,22 @@ class DiffusionRecommender(Recommender):
         sampler: Sampler | None = None,
         told: Tensor | None = None,
     ) -> Tensor:
-        """Likewise with zeros for the other domains, whose samples nobody draws: (B,) -> (B, M * D); see `sample`."""
-        drawn = self.sample(state, user, domain, sampler, told)
-        found = drawn.new_zeros(len(user), self.num_domains, self.dim)
+        """Likewise with zeros for the other domains, whose samples nobody draws; see `sample`."""
+        drawn = self._query(self.sample(state, user, domain, sampler, told), domain)
+        found = drawn.new_zeros(len(user), self.num_domains, self.dim + 1)
         found[:, domain] = drawn
         return found.flatten(1)
 
-    def generate(self, state: Encoded, user: Tensor) -> Tensor:
-        """Samples of users in each domain, (B,) -> (B, M, D), on the scale of the item vectors."""
-        return torch.stack([self.sample(state, user, code) for code in range(self.num_domains)], 1)
+    def queries(self, state: Encoded, user: Tensor) -> Tensor:
+        """What ranks the items of each domain for users, (B,) -> (B, M, D + 1)."""
+        codes = range(self.num_domains)
+        return torch.stack([self._query(self.sample(state, user, code), code) for code in codes], 1)
 
     def vectors(self, views: Views) -> Vectors:
-        """Samples of all users in each domain, and the items that they are ranked against."""
+        """Queries of all users in each domain, and the items that they are ranked against, D + 1 wide."""
         state = self.encode(views)
-        parts = [self.generate(state, user) for user in blocks(self.num_users, USERS_AT_ONCE, views.device)]
-        return Vectors(torch.cat(parts), views.vectors.item)
+        parts = [self.queries(state, user) for user in blocks(self.num_users, USERS_AT_ONCE, views.device)]
+        return Vectors(torch.cat(parts), self._ranked(views))
 
     @torch.no_grad()
     def sample(
@@ -228,6 +235,22 @@ class DiffusionRecommender(Recommender):
         drawn = ddim(denoise, noise.flatten(0, 1), self.schedule, chosen.steps)
         mean = drawn.view(len(user), chosen.samples, self.dim).mean(1)
         return mean * self.item_std[domain] + self.item_mean[domain]
+
+    def _ranked(self, views: Views) -> Tensor:
+        """What queries are multiplied with, (I, D + 1): items about the mean of their domain, and their prior."""
+        of = domain_of(views)
+        item = (views.vectors.item - self.item_mean[of]) / self._spread[of, None]
+        return torch.cat([item, views.popularity.log1p().to(item.dtype)[:, None]], 1)
+
+    def _query(self, sample: Tensor, domain: int) -> Tensor:
+        """A sample (B, D) as what ranks, (B, D + 1)."""
+        query = (sample - self.item_mean[domain]) / (self._spread[domain] * self.dim**0.5)
+        return torch.nn.functional.pad(query, (0, 1), value=1.0)
+
+    @property
+    def _spread(self) -> Tensor:
+        """Deviation of the items that train rows name, over all columns, (M,)."""
+        return self.item_std.square().mean(1).sqrt()
 
     def _denoise(self, condition: Tensor, domain: int, guidance: float) -> Denoise:
         """Noisy vectors and a time to data, for rows with these conditions (B, C)."""

@@ -79,15 +79,19 @@ def noise_of(user: Tensor, domain: int, samples: int, width: int, seed: int) -> 
     """Standard normal noise (B, samples, width) in float32, of users (B,) in a domain.
 
     A pure function of (seed, user, domain, place): who else is in the batch, and on which process, changes nothing.
-    Box and Muller's transform of numbers that are hashed, not drawn.
+    Box and Muller's transform of numbers that are hashed, not drawn. The later half is the first one with opposite
+    sign, without the last of an odd number: means over such pairs lack all that is linear in the noise (antithetic
+    variates; Hammersley and Morton, 1956).
     """
-    places = torch.arange(samples * width * 2, device=user.device)
+    drawn = (samples + 1) // 2
+    places = torch.arange(drawn * width * 2, device=user.device)
     stream = _mix(user.long() + 1)
     for part in (seed & 0x7FFFFFFF, domain + 1):
         stream = _mix(stream ^ _mix(torch.full_like(stream, part) + 0x9E3779B9 & 0xFFFFFFFF))
     numbers = _mix(stream[:, None] ^ _mix(places + 0x51ED270B)).double()
-    first, second = ((numbers + 0.5) / 2**32).view(len(user), 2, samples, width).unbind(1)
-    return ((-2 * first.log()).sqrt() * (2 * pi * second).cos()).float()
+    first, second = ((numbers + 0.5) / 2**32).view(len(user), 2, drawn, width).unbind(1)
+    noise = ((-2 * first.log()).sqrt() * (2 * pi * second).cos()).float()
+    return torch.cat([noise, -noise], 1)[:, :samples]
 
 
 def _mix(x: Tensor) -> Tensor:

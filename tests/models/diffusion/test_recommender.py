@@ -13,6 +13,7 @@ from recsys_lightning.data.user_domains import UserDomainLoader
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
 from recsys_lightning.models.diffusion.sampling import Sampler
+from recsys_lightning.models.domains import domain_of
 from recsys_lightning.schema import Schema
 from tests import worlds
 from tests.models.contract import RecommenderContract, U
@@ -77,16 +78,34 @@ def of_batch(rows: int = 40) -> tuple[DiffusionRecommender, Views, UserDomainBat
 def test_samples_of_a_domain_are_the_block_of_that_domain() -> None:
     model, views, _ = of_batch()
     state, user = model.encode(views), torch.tensor([3, 1])
-    whole = model.users(state, user).view(2, 2, DIM)
-    torch.testing.assert_close(whole, model.generate(state, user))
+    whole = model.users(state, user).view(2, 2, DIM + 1)
+    torch.testing.assert_close(whole, model.queries(state, user))
     for code in (0, 1):
-        block = model.users_in(state, user, code).view(2, 2, DIM)
+        block = model.users_in(state, user, code).view(2, 2, DIM + 1)
         torch.testing.assert_close(block[:, code], whole[:, code])
         assert not block[:, 1 - code].any()
-        item = views.vectors.item[code]
+
+
+def test_scores_are_of_samples_about_the_mean_and_of_popularity() -> None:
+    model, views, _ = of_batch()
+    model.standardise(views)
+    state, user = model.encode(views), torch.tensor([3, 1])
+    for code in (0, 1):
+        mean, spread = model.item_mean[code], model.item_std[code].square().mean().sqrt()
+        personal = (model.sample(state, user, code) - mean) / spread @ ((views.vectors.item[code] - mean) / spread)
+        expected = personal / DIM**0.5 + (1 + views.popularity[code]).log()
         torch.testing.assert_close(
-            model.score(model.users(state, user), model.items(state, torch.tensor(code))), whole[:, code] @ item
+            model.score(model.users(state, user), model.items(state, torch.tensor(code))), expected
         )
+
+
+def test_without_anything_learned_it_ranks_as_popularity_does() -> None:
+    _, views, _ = of_batch()
+    model = SMALL(schema(U, 12), steps=3, prediction="x0").eval()
+    model.standardise(views)
+    state = model.encode(views)
+    scores = model.score_all(model.users(state, torch.arange(U)), state)
+    torch.testing.assert_close(scores, views.popularity.log1p().expand(U, -1))
 
 
 def test_noise_is_known_by_whom_it_is_for() -> None:
@@ -207,11 +226,14 @@ def test_parameters_of_another_diffusion_are_refused() -> None:
     make(schema(4, 6), steps=7, guidance=1.0).load_state_dict(saved)
 
 
-def test_vectors_are_the_samples() -> None:
+def test_vectors_rank_as_the_model_does() -> None:
     model, views, _ = of_batch()
-    found = model.vectors(views)
-    assert found.user.shape == (U, 2, DIM) and torch.equal(found.item, views.vectors.item)
-    torch.testing.assert_close(found.user[5], model.generate(model.encode(views), torch.tensor([5]))[0])
+    model.standardise(views)
+    found, state, of = model.vectors(views), model.encode(views), domain_of(views)
+    assert found.user.shape == (U, 2, DIM + 1) and found.item.shape == (12, DIM + 1)
+    everybody = torch.arange(U)
+    scores = torch.einsum("uid,id->ui", found.user[:, of], found.item)
+    torch.testing.assert_close(scores, model.score_all(model.users(state, everybody), state))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

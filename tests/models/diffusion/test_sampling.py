@@ -82,18 +82,27 @@ def test_guidance_is_the_same_for_every_prediction(guidance: float) -> None:
 
 
 def test_noise_is_standard_normal_and_independent() -> None:
-    noise = noise_of(torch.arange(20_000), 0, 2, 4, seed=0)
+    noise = noise_of(torch.arange(20_000), 0, 4, 4, seed=0)[:, :2]
     assert noise.shape == (20_000, 2, 4) and noise.dtype == torch.float32
     columns = noise.flatten(1).T
     assert columns.mean(1).abs().max() < 0.03 and (columns.std(1) - 1).abs().max() < 0.02
     torch.testing.assert_close(torch.corrcoef(columns), torch.eye(8), atol=0.03, rtol=0)
-    others = [noise_of(torch.arange(20_000), *key[:1], 2, 4, seed=key[1]).flatten() for key in ((1, 0), (0, 1))]
+    others = [noise_of(torch.arange(20_000), *key[:1], 4, 4, seed=key[1])[:, :2].flatten() for key in ((1, 0), (0, 1))]
     others.append(noise.roll(1, 0).flatten())
     for other in others:
         assert abs(torch.corrcoef(torch.stack([noise.flatten(), other]))[0, 1]) < 0.01
     quantiles = noise.flatten().sort().values[(torch.tensor([0.025, 0.5, 0.975]) * noise.numel()).long()]
     torch.testing.assert_close(quantiles, torch.tensor([-1.96, 0.0, 1.96]), atol=0.03, rtol=0)
     assert noise.abs().max() > 4
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 6])
+def test_the_later_half_is_the_first_one_with_opposite_sign(samples: int) -> None:
+    noise = noise_of(torch.arange(9), 1, samples, 3, seed=2)
+    first = (samples + 1) // 2
+    assert noise.shape == (9, samples, 3)
+    assert torch.equal(noise[:, first:], -noise[:, : samples - first])
+    assert torch.equal(noise[:, :1], noise_of(torch.arange(9), 1, 1, 3, seed=2)) or samples > 2
 
 
 @settings(max_examples=30, deadline=None)
