@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,13 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning's seed is 0, and what a test makes of it is forgotten."""
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     monkeypatch.setenv("PL_SEED_WORKERS", "0")
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> Iterator[Executor]:
+    """A process that may fork, as it has not started any threads; of all tests, as to start one takes seconds."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
 
 
 @pytest.fixture

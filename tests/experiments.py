@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,27 @@ def write(file: Path, lines: list[str], encoding: str = "utf-8") -> None:
     """Write lines, and the folder that they lie in."""
     file.parent.mkdir(exist_ok=True)
     file.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
+
+
+def fitted_and_tested(
+    words: Sequence[object], folder: Path, monkeypatch: pytest.MonkeyPatch, predict: bool = False
+) -> Path:
+    """Trains as `recsys fit`, tests the best checkpoint as `recsys test` and may predict by it; the figures.
+
+    All of that is of one command line, as to read one takes longer than to train on small data.
+    """
+    from recsys_lightning.cli.trainer import make_cli
+
+    monkeypatch.setattr("sys.argv", ["recsys"])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # put back after the test, whatever the run sets
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+    cli = make_cli(["fit", *map(str, words), *SHORT, f"--trainer.default_root_dir={folder}", *quiet], run=True)
+    [best] = folder.rglob("best.ckpt")
+    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, verbose=False, weights_only=True)
+    if predict:
+        cli.trainer.predict(cli.model, cli.datamodule, ckpt_path=best, return_predictions=False, weights_only=True)
+    [metrics] = folder.rglob("metrics.json")
+    return metrics
 
 
 def stages_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:

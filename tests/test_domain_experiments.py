@@ -21,9 +21,9 @@ from tests.experiments import (
     FIGURES,
     FILES,
     OF_DOMAINS,
-    SHORT,
     closed_form,
     content,
+    fitted_and_tested,
     named,
     recommender,
     rows,
@@ -114,19 +114,14 @@ def shorten(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], li
     return options
 
 
-def fit(recsys: Recsys, config: Path, options: Sequence[object]) -> list[str]:
-    """Trains; the words that test what was trained, without their verb."""
-    fitted = recsys("fit", "--config", config, *options, *SHORT)
-    assert fitted.status == 0, fitted.err
-    printed = re.search(r"^test it: recsys test (.*)$", fitted.out, re.MULTILINE)
-    assert printed
-    return printed[1].split()
-
-
 def figures_of(config: Path, tested: Outcome) -> Path:
     """Checks what a test says of each domain; its folder."""
     assert tested.status == 0, tested.err
-    file = Path(tested.last_line)
+    return checked(config, Path(tested.last_line))
+
+
+def checked(config: Path, file: Path) -> Path:
+    """Checks the figures of each domain; the folder that they lie in."""
     metrics: dict[str, Any] = json.loads(file.read_text())
     domains = DOMAINS.get(config.parent.name, ["book", "movie"])
     assert metrics["model"] == recommender(config)
@@ -151,7 +146,12 @@ def figures_of(config: Path, tested: Outcome) -> Path:
 def lists_of(config: Path, predicted: Outcome, domains: Sequence[str]) -> Path:
     """Checks that everyone has a list in each domain; the folder."""
     assert predicted.status == 0, predicted.err
-    lists = pd.read_parquet(predicted.last_line)
+    return checked_lists(config, Path(predicted.last_line), domains)
+
+
+def checked_lists(config: Path, file: Path, domains: Sequence[str]) -> Path:
+    """Checks that everyone has a list in each domain; the folder."""
+    lists = pd.read_parquet(file)
     assert sorted(lists["domain"].unique()) == sorted(domains)
     assert lists.groupby(["user_id", "domain"]).size().eq(10).all()
     assert lists.groupby("user_id")["domain"].nunique().eq(len(domains)).all()
@@ -159,7 +159,7 @@ def lists_of(config: Path, predicted: Outcome, domains: Sequence[str]) -> Path:
     if config.parent.name == "amazon-movie-book":
         films = lists["domain"] == "movie"
         assert lists.loc[films, "title"].str.startswith("Amélie, part ").all()
-    return Path(predicted.last_line).parent
+    return file.parent
 
 
 def domains_of(config: Path) -> list[str]:
@@ -167,11 +167,19 @@ def domains_of(config: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("config", ALONE, ids=named)
-def test_it_runs_as_it_lies_there(recsys: Recsys, shorten: Callable[[Path], list[str]], config: Path) -> None:
+def test_it_runs_as_it_lies_there(
+    recsys: Recsys,
+    shorten: Callable[[Path], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: Path,
+) -> None:
     words: list[object] = ["--config", config, *shorten(config)]
-    if not closed_form(config):
-        words = [*fit(recsys, config, [*shorten(config), "--model.recommender.dim=8"])]
-    tested = figures_of(config, recsys("test", *words))
+    if closed_form(config):
+        tested = figures_of(config, recsys("test", *words))
+    else:
+        small = [*words, "--model.recommender.dim=8"]
+        tested = checked(config, fitted_and_tested(small, tmp_path / "runs", monkeypatch))
     assert (tested / "report.md").is_file()
     if config.stem == "ease":
         predicted = lists_of(config, recsys("predict", *words), domains_of(config))
@@ -181,16 +189,21 @@ def test_it_runs_as_it_lies_there(recsys: Recsys, shorten: Callable[[Path], list
 @HARDLY_TRAINED
 @pytest.mark.parametrize("folder", sorted(CHAINED - {"amazon-movie-book"}))
 def test_each_stands_on_the_vectors_of_the_one_before(
-    recsys: Recsys, shorten: Callable[[Path], list[str]], folder: str
+    recsys: Recsys,
+    shorten: Callable[[Path], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
 ) -> None:
     vectors, left = list[str](), dict[str, Path]()
     for stem in ("gat", "conditioner", "diffusion"):
         config = EXPERIMENTS / folder / f"{stem}.yaml"
         options = [*shorten(config), *vectors, *SMALL_MODELS.get(stem, ["--model.recommender.dim=8"])]
-        words = fit(recsys, config, [*options, "--trainer.check_val_every_n_epoch=1"])
-        left[stem] = figures_of(config, recsys("test", *words))
-        predicted = recsys("predict", *words, "--trainer.callbacks+=WriteVectors")
-        file = lists_of(config, predicted, domains_of(config)) / "vectors.safetensors"
+        words = ["--config", config, *options, "--trainer.check_val_every_n_epoch=1"]
+        words += ["--trainer.callbacks+=WriteVectors"]
+        left[stem] = checked(config, fitted_and_tested(words, tmp_path / stem, monkeypatch, predict=True))
+        [lists] = (tmp_path / stem).rglob("recommendations.parquet")
+        file = checked_lists(config, lists, domains_of(config)) / "vectors.safetensors"
         vectors = [f"--data.vectors={file}"]
         if stem == "gat":
             as_they_are = EXPERIMENTS / folder / "dot_product.yaml"

@@ -24,6 +24,7 @@ from tests.experiments import (
     SHORT,
     closed_form,
     content,
+    fitted_and_tested,
     named,
     recommender,
     write,
@@ -138,7 +139,7 @@ def shorten(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], li
 
     def options(config: Path) -> list[str]:
         if config.parent.name.startswith("movietweetings"):
-            return ["--data.recipe.limit_users", "300"]
+            return ["--data.recipe.limit_users", "150"]
         monkeypatch.setenv("RECSYS_DATA", str(small))
         # a sentence encoder is an extra, and its weights are not small
         return ["--data.text.embedder", "TfidfSVD"] if config.parent.name == "ml-100k-minilm" else []
@@ -148,23 +149,34 @@ def shorten(small: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], li
 
 @pytest.mark.parametrize("config", OF_ONE_DOMAIN, ids=named)
 def test_it_runs_as_it_lies_there(
-    recsys: Recsys, shorten: Callable[[Path], list[str]], tmp_path: Path, config: Path
+    recsys: Recsys,
+    shorten: Callable[[Path], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: Path,
 ) -> None:
     name, options = recommender(config), shorten(config)
     checkpoint: list[object] = []
-    if not closed_form(config):
-        fitted = recsys("fit", "--config", config, *options, *SHORT, "--model.recommender.dim", 8)
-        assert fitted.status == 0, fitted.err
-        printed = re.search(r"^test it: recsys (.*)$", fitted.out, re.MULTILINE)
-        assert printed
-        tested = recsys(*printed[1].split())
-        [best] = tmp_path.rglob("best.ckpt")
-        checkpoint = ["--ckpt_path", best, "--model.recommender.dim", 8]
-    else:
+    if closed_form(config):
         tested = recsys("test", "--config", config, *options)
-    assert tested.status == 0, tested.err
+        assert tested.status == 0, tested.err
+        file = Path(tested.last_line)
+    else:
+        small = ["--model.recommender.dim", 8]
+        if config.parent.name == "movietweetings":
+            fitted = recsys("fit", "--config", config, *options, *SHORT, *small)
+            assert fitted.status == 0, fitted.err
+            printed = re.search(r"^test it: recsys (.*)$", fitted.out, re.MULTILINE)
+            assert printed
+            tested = recsys(*printed[1].split())
+            assert tested.status == 0, tested.err
+            file = Path(tested.last_line)
+        else:
+            file = fitted_and_tested(["--config", config, *options, *small], tmp_path / "runs", monkeypatch)
+        [best] = tmp_path.rglob("best.ckpt")
+        checkpoint = ["--ckpt_path", best, *small]
 
-    metrics = json.loads(Path(tested.last_line).read_text())
+    metrics = json.loads(file.read_text())
     assert metrics["model"] == name and metrics["users"] > 0
     for k in content(config)["model"]["init_args"]["k"]:
         assert 0 < metrics[f"test/recall_{k}"] <= metrics[f"test/hit_rate_{k}"] <= 1

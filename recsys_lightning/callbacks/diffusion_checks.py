@@ -26,6 +26,7 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.bootstrap import mean_interval, paired_interval
 from recsys_lightning.metrics.domains import metrics_of
 from recsys_lightning.metrics.evaluator import PerUser
+from recsys_lightning.metrics.significance import chance, holm
 from recsys_lightning.models.base import Embeddings, Recommender
 from recsys_lightning.models.closed_form import ClosedForm
 from recsys_lightning.models.diffusion.recommender import DiffusionRecommender, Encoded
@@ -211,30 +212,6 @@ class DiffusionChecks(Callback):
                 )
             found[USERS] = Vectors(*(part.to(views.device) for part in vectors))
         return found
-
-
-def chance(ours: Values, base: Values) -> float:
-    """Two-sided p of a paired t test of values (n,) of the same users; 1 where they do not differ, or one has none."""
-    from scipy.special import stdtr
-
-    differences = ours - base
-    if len(differences) < 2 or not differences.any():
-        return 1.0
-    error = differences.std(ddof=1) / np.sqrt(len(differences))
-    t = abs(differences.mean()) / error if error > 1e-12 else np.inf
-    return float(2 * stdtr(len(differences) - 1, -t))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """What chances are worth when there are so many: those below 5 % are together wrong in at most 5 % of such tests.
-
-    Holm, 1979: the least is multiplied by their number, the next one by one less, and none falls below a lesser one.
-    """
-    order = np.argsort(p, kind="stable")
-    stepped = np.asarray(p)[order] * np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
-    return adjusted.tolist()
 
 
 def _ranked(task: RankingTask, data: InteractionsDataModule, scores: Scores) -> PerUser:

@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from recsys_lightning import __version__
 from recsys_lightning.callbacks.run_folder import run_folder
-from recsys_lightning.data.audit import future
+from recsys_lightning.data.audit.future import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.reports.domains import Group, groups_of
@@ -29,6 +30,8 @@ from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.facts import facts_of
 from recsys_lightning.reports.run.page import write_pages
+from recsys_lightning.reports.tested import ROWS
+from recsys_lightning.reports.user_groups import Scored, user_groups
 from recsys_lightning.schema import TEST
 from recsys_lightning.tasks.evaluation import RankingTask
 
@@ -38,7 +41,8 @@ class WriteResults(Callback):
 
     `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `facts.json` holds what else
     `recsys report` needs: floors, steps of the data, versions. `per_user.parquet` holds a row for each user, by raw
-    id, with the values whose means the metrics are; where there are several domains, for each user in each `domain`.
+    id, with the number of rows that the model saw of the user in `rows`, and the values whose means the metrics are;
+    where there are several domains, for each user in each `domain`.
     `report.md` is for people; it is written last, as it has what other callbacks wrote at the end of the test, such as
     diagnostics.json.
     """
@@ -86,7 +90,8 @@ class WriteResults(Callback):
         print(report.table())
         _per_user_table(pl_module, data).to_parquet(folder / "per_user.parquet", index=False)
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
-        write_json(folder / "facts.json", {**facts_of(report), **_circumstances(pl_module)})
+        buckets = {"buckets": _buckets(pl_module, data)}
+        write_json(folder / "facts.json", {**facts_of(report), **buckets, **_circumstances(pl_module)})
         write_json(folder / "metrics.json", {**figures, **facts})
         if trainer.ckpt_path:
             _remember_steps(trainer.ckpt_path, pl_module.steps_of_tests)
@@ -143,13 +148,31 @@ def _groups(task: RankingTask, data: InteractionsDataModule) -> list[Group]:
     return groups_of(values, user, domain, rows_of, data.schema.domains)
 
 
+def _buckets(task: RankingTask, data: InteractionsDataModule) -> list[dict[str, Any]]:
+    """Figures of users by their history, and by what of theirs is held out."""
+    assert task.per_user is not None
+    k, (user, values, domain) = task.k[0], task.per_user
+    recall, ndcg = (values[f"{name}_{k}"].cpu().numpy() for name in ("recall", "ndcg"))
+    codes = None if domain is None else domain.cpu().numpy()
+    tested = Scored(user.cpu().numpy(), codes, _rows(task, data).numpy(), recall, ndcg, k)
+    return user_groups(tested, data.prepared, data.visible_splits)
+
+
+def _rows(task: RankingTask, data: InteractionsDataModule) -> Tensor:
+    """Rows that the model saw of each tested user, of all domains."""
+    assert task.per_user is not None
+    return data.views.train.degree.cpu()[task.per_user.user.cpu()]
+
+
 def _per_user_table(task: RankingTask, data: InteractionsDataModule) -> pd.DataFrame:
     """A row for each tested user, in each domain."""
     assert task.per_user is not None
     user, values, domain = task.per_user
     users = data.prepared.interactions.user_ids.to_pandas().iloc[user.cpu().numpy()].to_numpy()
     names = {} if domain is None else {"domain": np.array(data.schema.domains)[domain.cpu().numpy()]}
-    return pd.DataFrame({"user_id": users, **names, **{name: value.cpu().numpy() for name, value in values.items()}})
+    rows = {ROWS: _rows(task, data).numpy()}
+    figures = {name: value.cpu().numpy() for name, value in values.items()}
+    return pd.DataFrame({"user_id": users, **names, **rows, **figures})
 
 
 def _circumstances(task: RankingTask) -> dict[str, Any]:

@@ -22,8 +22,6 @@ recsys data: the raw data sets
   recsys data download NAME      fetch it from its publisher, check it, and unpack it
   recsys data prepare --config F read, filter, split, make graph, features and text vectors, and keep them for
                                  training; or --data NAME with its options
-  recsys data audit --config F   duplicates, twins, leaks and cold users in the split of an experiment;
-                                 likewise
 
 They lie in data/, or in the folder that RECSYS_DATA names.
 """
@@ -36,7 +34,6 @@ def run(words: list[str]) -> None:
         "describe": _describe,
         "download": _download,
         "prepare": _prepare,
-        "audit": _audit,
     }
     rest = words[1:]
     if not rest or rest[0] in ("-h", "--help"):
@@ -67,29 +64,17 @@ def _download(rest: list[str]) -> None:
 
 
 def _prepare(rest: list[str]) -> None:
+    if not rest or rest in (["-h"], ["--help"]):
+        raise InputError("Say which data: recsys data prepare --config FILE, or --data NAME with its options.")
+    from recsys_lightning.cli.trainer import make_cli
     from recsys_lightning.data.cache import cache_folder
     from recsys_lightning.data.describe_prepared import describe_prepared
 
-    data = _datamodule(rest, "prepare", "which data")
+    words = ["--model", "Ranking", "--model.recommender", "Popularity", *rest]
+    data: InteractionsDataModule = make_cli(words, run=False).datamodule
     data.prepare_data()
     print(describe_prepared(data.prepared, data.typed_graph, data.item_text, data.item_features))
     print(f"\nThis is kept in {cache_folder()}, and training starts from there.")
-
-
-def _audit(rest: list[str]) -> None:
-    from recsys_lightning.data.audit import report
-
-    print(report(_datamodule(rest, "audit", "which split").prepared))
-
-
-def _datamodule(rest: list[str], verb: str, what: str) -> InteractionsDataModule:
-    from recsys_lightning.cli.trainer import make_cli
-
-    if not rest or rest in (["-h"], ["--help"]):
-        raise InputError(f"Say {what}: recsys data {verb} --config FILE, or --data NAME with its options.")
-    cli = make_cli(["--model", "Ranking", "--model.recommender", "Popularity", *rest], run=False)
-    data: InteractionsDataModule = cli.datamodule
-    return data
 
 
 def _name(rest: list[str], verb: str) -> str:

@@ -36,8 +36,13 @@ def require_explainable(model: Recommender) -> None:
     """Check that there are explainers for the model.
 
     Raises:
-        InputError: it reads histories.
+        InputError: it reads histories, or frozen vectors.
     """
+    if model.reads_vectors:
+        raise InputError(
+            f"{type(model).__name__} ranks by the vectors of an earlier run, and no row that is taken away changes "
+            "these: explain the model of that run. `recsys recommend` works."
+        )
     if model.reads_history:
         raise InputError(
             f"{type(model).__name__} reads histories, and no explainer takes these apart yet: `recsys recommend` works."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recsys_lightning.data.audit import Future
+from recsys_lightning.data.audit.future import Future
 from recsys_lightning.data.filters import Step
 from recsys_lightning.metrics.domains import WORST
 from recsys_lightning.reports.domains import Group, figure_table, group_table, of_domain

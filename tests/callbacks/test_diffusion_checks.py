@@ -9,15 +9,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
-from scipy.stats import ttest_rel
 
 from recsys_lightning.batches import Vectors, Views
-from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks, chance, holm
+from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks
 from recsys_lightning.data.vectors import write_vectors
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.ease import EASE
@@ -202,17 +200,6 @@ def test_a_claim_is_corrected_for_the_number_of_comparisons(learned: Found) -> N
     assert all(entry["p"] <= entry["holm"] <= 1 for entry in entries)
     assert entries[0]["holm"] == pytest.approx(min(1, len(entries) * entries[0]["p"]))
     assert any(f"All {len(entries)} comparisons together" in entry["text"] for entry in learned["sentences"])
-
-
-def test_holm_multiplies_the_least_most_and_never_falls() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.5]) == [1, 1] and holm([]) == []
-
-
-def test_chances_are_those_of_a_paired_t_test() -> None:
-    x, y = np.random.default_rng(0).normal(size=(2, 50))
-    assert chance(x, y + 0.3) == pytest.approx(float(ttest_rel(x, y + 0.3).pvalue))
-    assert chance(x, x) == 1 and chance(x[:1], y[:1]) == 1 and chance(x, x + 1) == 0
 
 
 def test_other_models_are_not_looked_at(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_every_user_has_a_row_under_the_raw_id(tmp_path: Path) -> None:
     expected = module.prepared.users["user_id"][module.prepared.csr("test").degree.numpy() > 0]
     assert users["user_id"].tolist() == expected.tolist()
     assert task.per_user is not None
-    assert set(users.columns) == {"user_id", *task.per_user.values}
+    assert set(users.columns) == {"user_id", "rows", *task.per_user.values}
+    train = module.prepared.csr("train").degree.numpy()
+    assert users["rows"].tolist() == train[module.prepared.csr("test").degree.numpy() > 0].tolist()
     for name in ("recall_5", "ndcg_5", "hit_rate_5"):
         assert users[name].mean() == pytest.approx(task.results[f"test/{name}"], abs=1e-12)
 
@@ -82,7 +84,10 @@ def test_the_page_can_be_made_again_from_the_folder_alone(tmp_path: Path, monkey
     assert file.read_bytes() == first and b"| Popularity |" in first and b"| read |" in first
     facts = json.loads((tmp_path / "moved" / "facts.json").read_text())
     assert facts["versions"]["torch"] == torch.__version__ and facts["device"] == "cpu" and facts["parameters"] == 0
-    assert facts["held_out"] == json.loads((tmp_path / "moved" / "metrics.json").read_text())["users"]
+    users = json.loads((tmp_path / "moved" / "metrics.json").read_text())["users"]
+    assert facts["held_out"] == users and b"\n### By user activity\n" in first
+    activity = [bucket for bucket in facts["buckets"] if bucket["of"] == "user activity"]
+    assert sum(bucket["users"] for bucket in activity) == users
 
 
 def test_damage_beside_the_results_does_not_fail_the_test(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from recsys_lightning.batches import Vectors
 from recsys_lightning.cli.advice import ask, read_options
 from recsys_lightning.cli.own_options import OwnOptions
+from recsys_lightning.data.vectors import write_vectors
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import EASE
 
@@ -88,3 +92,29 @@ def test_a_new_user_is_asked_about_by_the_rows_that_are_given() -> None:
     with torch.no_grad():
         scores = model.users(model.encode(advisor.views), torch.tensor([user]))[0]
     torch.testing.assert_close(scores, model.weight[own].sum(0))
+
+
+def test_conditions_are_asked_for_and_not_explained(tmp_path: Path) -> None:
+    world = tmp_path / "data.yaml"
+    world.write_text(
+        "class_path: SyntheticDomains\n"
+        "init_args: {users: 60, rows: 8, items: {movie: 30, book: 30}, "
+        "recipe: {split: leave_last_out, val: 1, test: 1}}\n"
+    )
+    inner = ask(["--data", str(world), "--model", "Ranking", "--model.recommender", "Popularity"]).data
+    rows, file = inner.prepared.interactions, tmp_path / "vectors.safetensors"
+    write_vectors(file, Vectors(torch.randn(rows.num_users, 8), torch.randn(rows.num_items, 8)), inner.prepared, "GAT")
+    whole = tmp_path / "whole.yaml"
+    whole.write_text("data: {class_path: EmbeddingDataModule, init_args: {interactions: data.yaml}}\n")
+    words = ["--config", str(whole), "--data.vectors", str(file), "--trainer.accelerator", "cpu"]
+    frozen = [*words, "--model", "Ranking", "--model.recommender", "DotProduct"]
+    advisor, data = ask(frozen)
+    user = str(inner.prepared.users["user_id"].iloc[3])
+    best = advisor.recommend(user, 5, domain="book")
+    codes = {item: code for code, item in enumerate(inner.prepared.items["item_id"])}
+    scores = data.frozen.vectors.user[3] @ data.frozen.vectors.item.T  # type: ignore[attr-defined]
+    assert [one.score for one in best] == pytest.approx([float(scores[codes[one.item]]) for one in best], abs=1e-5)
+    with pytest.raises(InputError, match=r"^DotProduct ranks by the vectors of an earlier run"):
+        ask(frozen, None, "explain")
+    with pytest.raises(InputError, match="Conditioned is trained, so it can be asked by its checkpoint only"):
+        ask([*words, "--model", "Conditioning"])

@@ -3,18 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from recsys_lightning.data.sources import DATA_SETS
 from tests.conftest import REPOSITORY, Recsys
-from tests.worlds import write_csv
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
 def test_help(recsys: Recsys, words: list[str]) -> None:
     outcome = recsys("data", *words)
     assert outcome.status == 0
-    assert all(f"recsys data {verb}" in outcome.out for verb in ("list", "describe", "download", "prepare", "audit"))
+    assert all(f"recsys data {verb}" in outcome.out for verb in ("list", "describe", "download", "prepare"))
 
 
 def test_list_says_which_are_here(recsys: Recsys) -> None:
@@ -39,10 +37,10 @@ def test_describe(recsys: Recsys) -> None:
         (["describe", "ml100k"], "There is no data set 'ml100k'. Did you mean ml-100k?"),
         (["describe"], "takes the name of one data set; `recsys data list` shows them"),
         (["download", "a", "b"], "takes the name of one data set"),
-        (["remove", "ml-100k"], "`recsys data` cannot remove. It can list, describe, download, prepare, audit."),
-        (["audit"], "Say which split"),
+        (["remove", "ml-100k"], "`recsys data` cannot remove. It can list, describe, download, prepare."),
+        (["audit"], "cannot audit"),
         (["prepare", "--help"], "Say which data: recsys data prepare --config FILE, or --data NAME with its options"),
-        (["audit", "--data", "MovieTweeting"], "MovieTweeting"),
+        (["prepare", "--data", "MovieTweeting"], "MovieTweeting"),
     ],
 )
 def test_what_is_wrong_is_said(recsys: Recsys, words: list[str], message: str) -> None:
@@ -71,27 +69,6 @@ def test_offline_says_what_to_do_by_hand(recsys: Recsys, tmp_path: Path, monkeyp
     assert "https://files.grouplens.org/datasets/movielens/ml-100k.zip could not be fetched" in outcome.err
     assert f"into {tmp_path / 'ml-100k'}" in outcome.err
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_audit_of_a_table(recsys: Recsys, tmp_path: Path) -> None:
-    write_csv(tmp_path / "world.csv")
-    split = ["--data.columns.timestamp", "timestamp", "--data.recipe.split", "random"]
-    options = ["--data", "Table", "--data.root", tmp_path, "--data.interactions", "world.csv", *split]
-    outcome = recsys("data", "audit", *options)
-    assert outcome.status == 0, outcome.err
-    assert outcome.out.startswith("# table: random, val 0.1, test 0.1")
-    assert "future_history" in outcome.out and "older than a train row of the same user" in outcome.out
-    in_time = recsys("data", "audit", *options[:-1], "global_time")
-    assert in_time.status == 0 and "future_history" not in in_time.out
-
-
-def test_audit_of_an_experiment(recsys: Recsys) -> None:
-    config = REPOSITORY / "experiments" / "movietweetings" / "ease.yaml"
-    outcome = recsys("data", "audit", "--config", config)
-    assert outcome.status == 0, outcome.err
-    split = yaml.safe_load(config.with_name("data.yaml").read_text())["init_args"]["recipe"]["split"]
-    assert outcome.out.startswith(f"# movietweetings: {split}, val 0.1, test 0.1")
-    assert "| read | 66,519 | 4,271 | 2,301 |" in outcome.out
 
 
 def test_prepare_tells_what_became_of_the_data_and_fills_the_cache(

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 
-from recsys_lightning.data.audit import Future
+from recsys_lightning.data.audit.future import Future
 from recsys_lightning.data.filters import Step
 from recsys_lightning.reports.domains import ALL, Group
 from recsys_lightning.reports.floors import Floor

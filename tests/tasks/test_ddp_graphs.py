@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +75,6 @@ def figures(case: str, folder: Path) -> list[dict[str, float]]:
         made.test(Ranking(model), module, ckpt_path=folder / "trained.ckpt", verbose=False)
         found.append({name: float(value) for name, value in made.callback_metrics.items()})
     return found
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Executor]:
-    """A process that may fork, as it has not started any threads."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield pool
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +140,6 @@ def figures(folder: Path) -> list[dict[str, float]]:
         made.test(diffusion(), data(), ckpt_path=folder / "trained.ckpt", verbose=False)
         found.append({name: float(value) for name, value in made.callback_metrics.items()})
     return found
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Executor]:
-    """A process that may fork, as it has not started any threads."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield pool
 
 
 def test_two_processes_train_and_measure_what_one_measures(elsewhere: Executor, tmp_path: Path) -> None:

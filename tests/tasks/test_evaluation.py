@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -236,13 +234,6 @@ def on_some_processes(processes: int, folder: Path) -> list[dict[str, float]]:
         tester.test(task, module, ckpt_path=folder / f"{processes}.ckpt", verbose=False)
         found.append({name: float(value) for name, value in tester.callback_metrics.items()})
     return found
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Executor]:
-    """A process that may fork, as it has not started any threads."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield pool
 
 
 def test_two_processes_train_and_measure_domains_as_one_does(elsewhere: Executor, tmp_path: Path) -> None:

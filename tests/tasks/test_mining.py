@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -191,13 +189,6 @@ def on_two_processes(folder: Path) -> float:
     made = trainer(folder, max_epochs=3, **options)
     made.fit(task_of(), data())
     return float(made.callback_metrics["val/ndcg_10"])
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Executor]:
-    """A process that may fork, as it has not started any threads."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield pool
 
 
 @pytest.mark.slow

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -338,13 +337,6 @@ def on_two_processes(folder: Path) -> dict[str, Tensor]:
     made.fit(task, data())
     content: dict[str, Tensor] = read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
     return content
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Executor]:
-    """A process that may fork, as it has not started any threads."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield pool
 
 
 def test_two_processes_make_the_steps_of_their_mean_gradient(elsewhere: Executor, tmp_path: Path) -> None:

@@ -19,11 +19,14 @@ SHARED = 4
 """Values of a kind that a recommended item shares with the user's own, before the rest are only counted."""
 
 
-def groups(found: Values) -> Section | None:
-    """How good the model is for rare and frequent users and items."""
+def groups(*found: Values) -> Section | None:
+    """How good the model is for rare and frequent users and items; of a kind that comes twice, as it comes first."""
     kinds: dict[str, list[Values]] = {}
-    for bucket in found["buckets"]:
-        kinds.setdefault(bucket["of"].text(), []).append(bucket)
+    for part in found:
+        own: dict[str, list[Values]] = {}
+        for bucket in part["buckets"]:
+            own.setdefault(bucket["of"].text(), []).append(bucket)
+        kinds |= {kind: buckets for kind, buckets in own.items() if kind not in kinds}
     panels = [_group(place, kind, buckets) for place, (kind, buckets) in enumerate(kinds.items())]
     return Section("By groups", panels) if panels else None
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from math import isfinite, nan
 from typing import Any
 
-from recsys_lightning.data.audit import Future
+from recsys_lightning.data.audit.future import Future
 from recsys_lightning.data.filters import Step
 from recsys_lightning.reports.domains import Group
 from recsys_lightning.reports.floors import Floor

@@ -60,7 +60,14 @@ def page_of(run: Run) -> Page:
         sections += [beside_the_floors(run, report), by_domain(report), Section("Metrics", panels)]
     sections += [swap(run), diffusion(run)]
     found = run.diagnostics
-    sections += [groups(found), cold_start(run), lists(found), correlations(found), gates(found), vectors(found)]
+    sections += [
+        groups(run.facts, found),
+        cold_start(run),
+        lists(found),
+        correlations(found),
+        gates(found),
+        vectors(found),
+    ]
     sections += [training(run), *watched(run), data_card(report), method() if report else None, environment(run)]
     return Page(title, head, [section for section in sections if section is not None])
 

@@ -33,6 +33,13 @@ def test_groups_have_a_panel_for_each_kind() -> None:
     assert users.header[-1] == "ndcg@5" and users.rows[0][-1] == 0.101
 
 
+def test_of_a_kind_that_comes_twice_the_first_is_shown() -> None:
+    own = found(buckets=[runs.bucket("user activity", "1 to 3", 0.25), runs.bucket("genre", "Drama", 0.5)])
+    both = tables(groups(own, found()))
+    assert [table.header[0] for table in both] == ["user activity", "genre", "item popularity"]
+    assert both[0].rows == tables(groups(own))[0].rows and groups(found(norms={}), found(norms={})) is None
+
+
 def test_lists_show_hits_and_what_they_share() -> None:
     ratios, first, second = tables(lists(found()))
     assert ratios.rows[1] == ("author", pytest.approx(0.21), pytest.approx(0.01), 1300)

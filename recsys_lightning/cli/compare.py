@@ -1,0 +1,108 @@
+"""`recsys compare`: whether tested runs differ by more than chance."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsys_lightning.cli.own_options import OwnOptions
+from recsys_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from recsys_lightning.reports.compare import Comparison
+
+HELP = """\
+recsys compare RUN RUN [RUN ...] [options]: are the differences real: paired tests on the same users
+
+  RUN                the folder of `recsys test`; or several of one model, trained under several seeds, with commas
+                     between: a,b,c; seeds are paired in the order in which they are given
+  --base RUN         the one that others are compared with; the first without
+  --metric NAME,...  columns of per_user.parquet; ndcg and recall at the first cut-off without. Groups of users are
+                     compared by the first
+  --to FOLDER        write compare.md there
+  --latex            also as tables for booktabs: compare.tex in that folder, or in print
+  --wandb            also as a table in Weights & Biases; offline where there is no key
+
+A difference is claimed where its 95 % interval (paired bootstrap over users, and over seeds where there are several)
+leaves 0, and p (paired t test) is at most 0.05 after Holm's correction for all comparisons that are printed: ask for
+one metric to claim more of it. Runs of other data, other users or other views are refused.
+"""
+FILE, LATEX = "compare.md", "compare.tex"
+
+
+def run(words: list[str]) -> None:
+    """Carry out `recsys compare`; `words` starts with it."""
+    if words[1:] in ([], ["-h"], ["--help"]):
+        print(HELP, end="")
+        return
+    options = OwnOptions("--metric", "--base", "--to")
+    for name in ("--latex", "--wandb"):
+        options.add_argument(name, action="store_true")
+    own, runs = options.read(words[1:])
+    if unknown := [word for word in runs if word.startswith("-")]:
+        raise InputError(f"There is no option {unknown[0]}: `recsys compare --help` says what there is.")
+    if own.base is not None:
+        runs = _with_base(runs, own.base)
+    if len(runs) < 2:
+        raise InputError(f"`recsys compare` takes the folders of two runs or more, and was given {len(runs)}.")
+    from recsys_lightning.reports.compare import compare, latex, markdown
+    from recsys_lightning.reports.tested import read_all
+
+    found = compare(read_all(runs), [name for name in (own.metric or "").split(",") if name])
+    texts = {FILE: markdown(found), **({LATEX: latex(found)} if own.latex else {})}
+    print(texts[FILE])
+    folder = None if own.to is None else Path(own.to)
+    if folder is not None:
+        _write(folder, texts)
+    elif own.latex:
+        print(texts[LATEX])
+    if own.wandb:
+        print(_log(found, folder or Path("runs")))
+
+
+def _with_base(runs: list[str], base: str) -> list[str]:
+    """The runs with the base before the others."""
+    same = [word for word in runs if _places(word) == _places(base)]
+    return [base, *(word for word in runs if word not in same)]
+
+
+def _places(word: str) -> list[Path]:
+    return [Path(folder).resolve() for folder in word.split(",")]
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            temporary = folder / f".{name}.tmp-{os.getpid()}"
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, folder / name)
+            print(folder / name)
+    except OSError as error:
+        raise InputError(
+            f"The comparison cannot be written to {folder}: {error.strerror}. Choose another: --to FOLDER."
+        ) from error
+
+
+def _log(found: Comparison, folder: Path) -> str:
+    """Log the lines as a table; where they are then."""
+    from recsys_lightning.cli.trainer import _wandb_key
+    from recsys_lightning.errors import extra
+    from recsys_lightning.reports.compare import COLUMNS
+
+    wandb = extra("wandb", "--wandb")
+    if not _wandb_key():
+        os.environ.setdefault("WANDB_MODE", "offline")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {run.name: [str(place) for place in run.folders] for run in found.runs}
+    about = {"runs": config, "fingerprint": found.runs[0].fingerprint}
+    with wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "lightning_logs"),
+        name="compare",
+        job_type="compare",
+        dir=str(folder),
+        config=about,
+    ) as logged:
+        logged.log({"compare": wandb.Table(columns=list(COLUMNS), data=[line.plain for line in found.lines])})
+        return f"W&B: {logged.url or logged.dir}"

@@ -1,0 +1,102 @@
+"""`recsys seeds`: one experiment under several seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recsys_lightning.cli.chain import Runs
+from recsys_lightning.cli.own_options import OwnOptions, whole_number
+from recsys_lightning.cli.stages import Chain, Stage
+from recsys_lightning.errors import InputError
+
+HELP = """\
+recsys seeds --config FILE --n N [options]: one experiment under N seeds: mean and deviation
+
+  --config FILE   an experiment, e.g. experiments/movietweetings/lightgcn.yaml
+  --n N           trainings, of seed_everything 0 to N - 1 [5]
+  --to FOLDER     of all runs and of seeds.md [runs/seeds/<name of FILE>]
+  --OPTION=VALUE  goes to every fit and test, e.g. --trainer.max_epochs=5 --model.recommender.dim=32
+
+Each seed is fitted and tested as by `recsys fit` and `recsys test`. What is given of a metric is its mean over the
+seeds, with the deviation, the least and the largest, and an interval over users and seeds; never the best of them.
+What is finished is not done again, and a training that was broken off goes on. Models that are solved and not trained
+are run once: nothing in them depends on the seed.
+"""
+FILE = "seeds.md"
+DECIDED = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")
+
+
+def run(words: list[str]) -> None:
+    """Carry out `recsys seeds`; `words` starts with it."""
+    if words[1:] in ([], ["-h"], ["--help"]):
+        print(HELP, end="")
+        return
+    own, rest = OwnOptions("--config", "--n", "--to").read(words[1:])
+    if own.config is None:
+        raise InputError("`recsys seeds` needs --config FILE, an experiment.")
+    number, config = whole_number("n", own.n or "5", 1), Path(own.config)
+    stage = _stage(config)
+    folder = Path(own.to or Path("runs") / "seeds" / config.stem)
+    runs = Runs(Chain(stage.name, {stage.name: stage}, stage.name), folder, _options(rest))
+    seeds = range(1 if stage.once else number)
+    folders = [runs(stage, seed).path("test") for seed in seeds]
+    _report(folder, folders, seeds)
+
+
+def _report(folder: Path, folders: Sequence[Path], seeds: Sequence[int]) -> None:
+    from recsys_lightning.reports.seeds import seeds_report
+    from recsys_lightning.reports.tested import read_all
+
+    word = ",".join(map(str, folders))
+    text = seeds_report(read_all([word])[0], seeds)
+    temporary = folder / f".{FILE}.tmp-{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, folder / FILE)
+    print(f"\n{text}\ncompare it: recsys compare RUN {word}\n{folder / FILE}")
+
+
+def _stage(config: Path) -> Stage:
+    """The experiment as the only stage of a chain."""
+    try:
+        given = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {config} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {config} is no YAML: {' '.join(str(error).split())}.") from error
+    once = _solved(given)
+    return Stage(config.stem, config, None, None, ("test",) if once else ("fit", "test"), (), once)
+
+
+def _solved(given: Any) -> bool:
+    """Whether the recommender of a configuration is a closed form, which is solved when it is tested."""
+    from recsys_lightning import models
+
+    try:
+        name = given["model"]["init_args"]["recommender"]
+    except (KeyError, TypeError):
+        return False
+    name = name.get("class_path") if isinstance(name, dict) else name
+    return bool(getattr(getattr(models, str(name).rpartition(".")[2], None), "closed_form", False))
+
+
+def _options(words: Sequence[str]) -> list[str]:
+    """Options of every fit and test, each as one word."""
+    left, found = list(words), list[str]()
+    while left:
+        word = left.pop(0)
+        if not word.startswith("--"):
+            raise InputError(f"{word} is no option: `recsys seeds --help` says what there is.")
+        if "=" not in word:
+            if not left or left[0].startswith("--"):
+                raise InputError(f"{word} is given without a value: {word}=VALUE.")
+            word = f"{word}={left.pop(0)}"
+        name = word.partition("=")[0].rstrip("+")
+        if name in DECIDED:
+            raise InputError(f"`recsys seeds` decides {name} itself: leave it out.")
+        found.append(word)
+    return found

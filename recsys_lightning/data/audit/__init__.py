@@ -1,0 +1,1 @@
+"""What is wrong with a split? Duplicates, leaks and twins, as findings of named checks."""
