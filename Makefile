@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/.installed-$(EXTRAS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cross-domain test test-slow lint format clean
+.PHONY: help setup demo cross-domain test test-slow docs lint format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,10 @@ test: setup  ## run the fast tests
 
 test-slow: setup  ## run the tests that need real data or minutes
 	$(BIN)/pytest -m slow
+
+docs: setup  ## build the documentation into build/site; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f docs/mkdocs.yml
+	@echo build/site/index.html
 
 lint: setup  ## check format, style, types and import directions
 	$(BIN)/ruff format --check .

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,18 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
+from recsys_lightning.callbacks.signals import ENDED, EVERY, Termination, end, say_how_to_go_on
 from recsys_lightning.errors import InputError
 
 TEMPORARY = ".tmp-"
 """Part of the names of files that a killed run may leave behind."""
 SIZES = "sizes.json"
 """Beside checkpoints: how many bytes each was written with, to tell a truncated one."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What is said where a disk is full, or a user's share of it, or a file has become larger than it may."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,30 +42,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write and move into place.
 
         Raises:
-            InputError: the disk is full; the previous checkpoint is as it was.
+            InputError: it cannot be written, as where the disk is full; the previous checkpoint is as it was.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            with temporary.open("xb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            size = os.path.getsize(temporary)
-            os.replace(temporary, path)
-            _remember_size(path, size)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(checkpoint, path)
         except (OSError, RuntimeError) as error:
-            free = shutil.disk_usage(path.parent).free
-            needed = _size(checkpoint)
-            if free < needed or "No space left" in str(error):
-                raise InputError(
-                    f"There is no room for the checkpoint {path}: it needs about {needed:,} bytes and {free:,} are "
-                    "free. The previous checkpoint is intact. Free some space, then resume from it."
-                ) from error
-            raise
-        finally:
-            temporary.unlink(missing_ok=True)
+            said = _in_words(error, path, _size(checkpoint))
+            if said is None:
+                raise
+            raise said from error
+        with suppress(OSError):  # sizes only make a message clearer
+            _remember_size(path, path.stat().st_size)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint, as plain values and tensors only.
@@ -74,6 +69,9 @@ class BestAndLast(ModelCheckpoint):
     """Keeps `best.ckpt` by a val metric, and `last.ckpt` of the last epoch to resume from.
 
     Lightning's own `save_last` writes only where the epoch was among the best.
+
+    A training that SIGTERM ends writes `last.ckpt` first: after the step that it is in, or where the epoch is over
+    after the validation, which is not cut short. The process ends with the status 143.
 
     Args:
         monitor: the metric that selects.
@@ -94,6 +92,7 @@ class BestAndLast(ModelCheckpoint):
             raise InputError(f"checkpoint.every_n_steps is {every_n_steps}; it must be at least 1.")
         self.every_n_steps = every_n_steps
         self._step = 0
+        self._termination = Termination()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder out, sweep what killed runs left in it, and make sure that it can be written to."""
@@ -113,8 +112,9 @@ class BestAndLast(ModelCheckpoint):
             ) from error
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count where the run begins, or goes on."""
+        """Count from where the run begins or goes on; hear of SIGTERM, now that Lightning's own handler stands."""
         super().on_train_start(trainer, pl_module)
+        self._termination.listen(trainer)
         self._step = trainer.global_step
 
     def on_train_batch_end(
@@ -123,20 +123,39 @@ class BestAndLast(ModelCheckpoint):
         """Write `last.ckpt` in the middle of an epoch, when asked to."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
-        if self.every_n_steps and stepped and self._step % self.every_n_steps == 0 and not trainer.is_last_batch:
+        if not stepped or trainer.is_last_batch:
+            return
+        ends = (trainer.world_size == 1 or self._step % EVERY == 0) and self._termination.asked(trainer)
+        if ends or (self.every_n_steps and self._step % self.every_n_steps == 0):
             self._write_last(trainer)
+        if ends:
+            end()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `best.ckpt` where this is the best, and `last.ckpt`."""
         super().on_validation_end(trainer, pl_module)
         if not self._should_save_on_train_epoch_end(trainer) and not trainer.sanity_checking:
             self._write_last(trainer)
+            self._end_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The same where no validation follows."""
         super().on_train_epoch_end(trainer, pl_module)
         if self._should_save_on_train_epoch_end(trainer):
             self._write_last(trainer)
+            self._end_if_asked(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say how a run that was stopped can be gone on with, and let it end with the status of what stopped it."""
+        super().on_exception(trainer, pl_module, exception)
+        if isinstance(exception, SIGTERMException):
+            exception.code = ENDED
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
+            say_how_to_go_on(trainer, Path(self.dirpath) / "last.ckpt" if self.dirpath else None)
+
+    def _end_if_asked(self, trainer: Trainer) -> None:
+        if self._termination.asked(trainer):
+            end()
 
     def _write_last(self, trainer: Trainer) -> None:
         if trainer.state.fn == "fit" and not getattr(trainer, "fast_dev_run", False):
@@ -183,6 +202,48 @@ def usable_checkpoint(path: Path) -> Path:
         return good
 
 
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _in_words(error: Exception, path: Path, needed: int) -> InputError | None:
+    """What to say of a checkpoint that could not be written; None where that is no fault of the file's place."""
+    cause = _of_the_system(error)
+    free = shutil.disk_usage(_existing(path.parent)).free
+    if free < needed or (cause is not None and cause.errno in FULL):
+        limit = "" if cause is None or cause.errno == errno.ENOSPC else f", but the system says: {cause.strerror}"
+        return InputError(
+            f"There is no room for the checkpoint {path}: it needs about {needed:,} bytes and {free:,} are free{limit}."
+            " The previous checkpoint is intact. Free some space, then resume from it."
+        )
+    if cause is None:
+        return None
+    return InputError(
+        f"The checkpoint {path} cannot be written ({cause.strerror}). The previous one is intact. Make its folder "
+        "writable, then resume from it."
+    )
+
+
+def _of_the_system(error: BaseException | None) -> OSError | None:
+    """What the system said; torch says something of its own, raised while it handles that."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or the nearest above it that is there."""
+    return folder if folder.is_dir() else _existing(folder.parent)
+
+
 def _sweep(folder: Path) -> None:
     """Remove what writers left that are no more."""
     for leftover in folder.glob(f".*{TEMPORARY}*"):
@@ -215,8 +276,11 @@ def _sizes(folder: Path) -> dict[str, int]:
 def _remember_size(path: Path, size: int) -> None:
     record = path.parent / SIZES
     temporary = path.parent / f".{SIZES}{TEMPORARY}{os.getpid()}"
-    temporary.write_text(json.dumps({**_sizes(path.parent), path.name: size}), encoding="utf-8")
-    os.replace(temporary, record)
+    try:
+        temporary.write_text(json.dumps({**_sizes(path.parent), path.name: size}), encoding="utf-8")
+        os.replace(temporary, record)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _size(value: Any) -> int:

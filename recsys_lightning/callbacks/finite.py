@@ -17,6 +17,9 @@ class StopOnNonFinite(Callback):
 
     Lightning alone trains on NaN to the end and exits with success.
 
+    In 16-mixed, gradients that are too large for float16 are no fault yet: the scaler of the loss leaves that step out
+    and scales less from then on. They are one where the loss is not finite itself, or is not scaled up any more.
+
     Args:
         every_n_steps: look so often; each look waits for the device.
     """
@@ -25,6 +28,11 @@ class StopOnNonFinite(Callback):
         self.every_n_steps = every_n_steps
         self._batch: Any = None
         self._batch_idx = 0
+        self._loss: Tensor | None = None
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Remember the loss."""
+        self._loss = loss.detach()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the batch, to be able to name it."""
@@ -37,13 +45,20 @@ class StopOnNonFinite(Callback):
         if trainer.global_step % self.every_n_steps:
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-        if gradients and not torch.isfinite(total_norm(gradients)):
+        if gradients and not torch.isfinite(total_norm(gradients)) and not self._is_overflow(trainer, pl_module):
             raise NonFiniteError(
                 f"Training diverged at epoch {trainer.current_epoch}, batch {self._batch_idx} (step "
                 f"{trainer.global_step}): {self._origin(pl_module)} is the first that is not finite. "
                 "Lower the learning rate (model.optimizer.lr), clip gradients (trainer.gradient_clip_val 1.0), or use "
                 "full precision (trainer.precision 32-true)."
             )
+
+    def _is_overflow(self, trainer: Trainer, module: LightningModule) -> bool:
+        """Whether the gradients are too large for float16 only, which the scaler of the loss takes care of."""
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is None or scaler.get_scale() <= 1 or self._loss is None or not _finite(self._loss):
+            return False
+        return all(_finite(parameter.detach()) for parameter in module.parameters())
 
     def _origin(self, module: LightningModule) -> str:
         for name, parameter in module.named_parameters():

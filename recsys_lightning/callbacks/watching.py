@@ -109,7 +109,7 @@ class Recorder(Callback):
                 f"{self.group}/{name}_users": wandb.Histogram(np_histogram=(np.array(one.counts), np.array(one.edges)))
                 for name, one in self.spreads.items()
             }
-            logger.experiment.log({**shown, "trainer/global_step": trainer.global_step})
+            logger.log_metrics(shown, trainer.global_step)
 
     def warn_once(self, kind: str, sentence: str) -> None:
         """Say what is wrong, if nothing of this kind was said before."""

@@ -25,10 +25,16 @@ recsys: train, evaluate and compare recommender systems
   recsys floors   --config FILE [--only NAME,...]            tune and test popularity, item-kNN, EASE, GF-CF
   recsys chain    FILE                                       experiments that feed one another, set side by side
   recsys report   RUN                                        all that a run measured, as report.md and report.html
+  recsys compare  RUN RUN ...                                are the differences real: paired tests on the same users
+  recsys seeds    --config FILE --n N                        one experiment under N seeds: mean and deviation
+  recsys dashboard --task NAME                               a workspace of Weights & Biases for the runs of a task
   recsys tune     --config FILE --sweep FILE --trials N      search for options on val; every trial is a run
   recsys export   --config FILE --ckpt_path FILE --to FOLDER vectors, towers and names, ready to be served
   recsys serve    FOLDER                                     answer over HTTP, with a page to try it
-  recsys data     list | describe NAME | download NAME | prepare --config FILE | audit --config FILE
+  recsys estimate --config FILE                              memory and time of a training, before it
+  recsys doctor                                              versions, devices, memory, and what is known not to work
+  recsys audit    --config FILE                              leaks, duplicates, twins: is the split what it says
+  recsys data     list | describe NAME | download NAME | prepare --config FILE
 
 Closed-form models (Popularity, ItemKNN, EASE, GFCF) need no checkpoint. `recsys VERB --help` says more of a verb.
 Raw data lie in `data/`, or in the folder that the environment variable RECSYS_DATA or --data.root names.
@@ -47,9 +53,15 @@ VERBS = {
     "floors": "recsys_lightning.cli.floors",
     "chain": "recsys_lightning.cli.chain",
     "report": "recsys_lightning.cli.report",
+    "compare": "recsys_lightning.cli.compare",
+    "seeds": "recsys_lightning.cli.seeds",
+    "dashboard": "recsys_lightning.cli.dashboard",
     "tune": "recsys_lightning.cli.tune",
     "export": "recsys_lightning.cli.export",
     "serve": "recsys_lightning.cli.serve",
+    "estimate": "recsys_lightning.cli.estimate",
+    "doctor": "recsys_lightning.cli.doctor",
+    "audit": "recsys_lightning.cli.audit",
     "data": "recsys_lightning.cli.data",
 }
 """Where each verb is carried out; imported only when asked for, as some take seconds to import."""
@@ -58,7 +70,7 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line, without the program's name; the exit status.
 
-    0 is success, 1 a run whose numbers broke down, 2 something given wrongly.
+    0 is success, 1 a run whose numbers broke down or an audit that found faults, 2 something given wrongly.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):

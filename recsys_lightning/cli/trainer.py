@@ -17,7 +17,7 @@ from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 # what is imported here is known on the command line by its short name
@@ -29,12 +29,15 @@ from recsys_lightning.callbacks.diagnostics import Diagnostics  # noqa: F401
 from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks  # noqa: F401
 from recsys_lightning.callbacks.domain_diversity import DomainDiversity  # noqa: F401
 from recsys_lightning.callbacks.finite import StopOnNonFinite
+from recsys_lightning.callbacks.memory import ExplainOutOfMemory
 from recsys_lightning.callbacks.overfitting import Overfitting  # noqa: F401
 from recsys_lightning.callbacks.recommendations import WriteRecommendations
 from recsys_lightning.callbacks.results import WriteResults
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.callbacks.swap_test import SwapTest  # noqa: F401
 from recsys_lightning.callbacks.vectors import WriteVectors
+from recsys_lightning.callbacks.wandb.logger import TolerantWandbLogger
+from recsys_lightning.callbacks.wandb.track import TrackRun
 from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
@@ -114,12 +117,21 @@ class RecsysCLI(LightningCLI):
             config["logger"] = self._csv_logger(Path(config["default_root_dir"]))
             if self.subcommand == "fit":
                 _keep_previous_log(Path(config["logger"].log_dir))
+        loggers = _as_list(config["logger"])
+        to_wandb = any(isinstance(logger, WandbLogger) for logger in loggers)
+        if to_wandb:
+            config["logger"] = [_tolerant(logger, str(self.subcommand)) for logger in loggers]
         named = _as_list(config.get("callbacks"))
-        own = [kind() for kind in (StopOnNonFinite, WriteResults, WriteRecommendations) if not _has(named, kind)]
+        own = [
+            kind()
+            for kind in (StopOnNonFinite, ExplainOutOfMemory, WriteResults, WriteRecommendations)
+            if not _has(named, kind)
+        ]
         config["callbacks"] = [
-            *own,
+            *own,  # first: what others do must neither lose the figures nor lengthen the test
             *named,
-        ]  # first: what others do must neither lose the figures nor lengthen the test
+            *([TrackRun()] if to_wandb and not _has(named, TrackRun) else []),  # last: it tells of what the others left
+        ]
         return super()._instantiate_trainer(config, callbacks)
 
     def _csv_logger(self, root: Path) -> CSVLogger:
@@ -136,6 +148,12 @@ class RecsysCLI(LightningCLI):
         version = None if self.subcommand is None else _version(root / title)
         RecsysCLI.claimed = None if version is None else root / title / version
         return CSVLogger(root, name=title, version=version)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        """Only the parser of the verb that is asked for, as each takes long to make."""
+        asked = {verb: arguments for verb, arguments in type(self).subcommands().items() if verb in kwargs}
+        self.subcommands = lambda: asked  # type: ignore[method-assign]
+        super()._add_subcommands(parser, **kwargs)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         arguments: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
@@ -208,7 +226,7 @@ def make_cli(arguments: list[str], run: bool, kind: type[RecsysCLI] = RecsysCLI,
     import recsys_lightning.tasks.ranking  # noqa: F401
 
     _quiet()
-    verbs, exact = RecsysCLI.subcommands(), {"allow_abbrev": False, "exit_on_error": False}
+    exact = {"allow_abbrev": False, "exit_on_error": False}
     return kind(
         Task,
         InteractionsDataModule,
@@ -218,7 +236,7 @@ def make_cli(arguments: list[str], run: bool, kind: type[RecsysCLI] = RecsysCLI,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         trainer_defaults={"default_root_dir": "runs", "max_epochs": 1000, "use_distributed_sampler": False},
-        parser_kwargs={"prog": "recsys", **exact, **({verb: dict(exact) for verb in verbs} if run else {})},
+        parser_kwargs={"prog": "recsys", **exact, **({arguments[0]: dict(exact)} if run else {})},
         args=arguments,
         run=run,
         **options,
@@ -256,6 +274,10 @@ def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
     return any(isinstance(callback, kind) for callback in callbacks)
 
 
+def _tolerant(logger: Any, job: str) -> Any:
+    return TolerantWandbLogger.of(logger, job) if isinstance(logger, WandbLogger) else logger
+
+
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
@@ -286,10 +308,10 @@ def claim(root: Path, prefix: str) -> Path:
 def _version(folder: Path) -> str | None:
     """The folder of a run: the next free `version_<n>`.
 
-    Processes that were launched by another one take the version that it claimed. Those of torchrun leave the choice to
-    Lightning, which tells all of them the first one's.
+    Processes that were launched by another one take the version that it claimed. Those of torchrun and SLURM leave the
+    choice to Lightning, which tells all of them the first one's.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1:
         return None
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:
         return os.environ.get("RECSYS_RUN")

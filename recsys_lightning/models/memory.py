@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
-
 import torch
 
+from recsys_lightning import host
 from recsys_lightning.errors import InputError
-
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def available(device: torch.device) -> int | None:
@@ -22,21 +16,25 @@ def available(device: torch.device) -> int | None:
             + torch.cuda.memory_reserved(device)
             - torch.cuda.memory_allocated(device)
         )
-    if MEMINFO.exists() and (found := re.search(r"MemAvailable:\s+(\d+) kB", MEMINFO.read_text())):
-        return min([int(found[1]) * 1024, *_container_limit()])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
+    return host.available()
 
 
-def _container_limit() -> list[int]:
-    """What a container may still take, where there is one with a limit: one number or none."""
-    try:
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):  # no such files, or no limit: `max`
-        return []
-    return [max(0, limit - used)]
+def resident(device: torch.device) -> int | None:
+    """Bytes held now: on a GPU by tensors, else by this process; None where the system does not tell."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else host.resident()
+
+
+def peak(device: torch.device) -> int | None:
+    """The most held at a time since `forget_peak`, likewise."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host.peak()
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let the peak begin anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        host.forget_peak()
 
 
 def require(needed: int, device: torch.device, purpose: str, advice: str) -> None:

@@ -101,6 +101,12 @@ class RankingTask(Task):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": scheduler.monitor}}
         return [optimizer], [scheduler]
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Step the scheduler by the mean over processes of what it watches, or each would have its own rate."""
+        if metric is not None:
+            metric = self.trainer.strategy.reduce(metric, reduce_op="mean")
+        super().lr_scheduler_step(scheduler, metric)
+
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 
 from recsys_lightning.batches import PairBatch, Views
@@ -14,7 +17,7 @@ from recsys_lightning.losses.ranking import Loss, bpr
 from recsys_lightning.models.base import Embeddings
 from recsys_lightning.models.mf import MF
 from recsys_lightning.tasks.ranking import Ranking
-from tests.tasks.test_base import data, trainer
+from tests.tasks.test_base import QUIET, data, trainer
 from tests.tasks.test_optimizers import Sparse
 
 
@@ -84,3 +87,52 @@ def test_sparse_gradients_are_looked_at_too(tmp_path: Path, step: int) -> None:
     sound = trainer(tmp_path, max_epochs=1, callbacks=[StopOnNonFinite()])
     sound.fit(Ranking(Sparse, optimizer=optimizer), data())
     assert sound.global_step > 0
+
+
+def scaled(folder: Path, task: Ranking, start: float) -> tuple[Trainer, list[float]]:
+    """A training in float16 on this CPU, which Lightning itself knows in bfloat16 only; the scales of the loss."""
+    scaler, scales = torch.amp.GradScaler("cpu", init_scale=start), []
+
+    class Scales(Callback):
+        def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            for parameter in pl_module.parameters():
+                parameter.register_hook(lambda gradient: gradient.half().float())
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            scales.append(scaler.get_scale())
+
+    half = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    quiet = {**QUIET, "num_sanity_val_steps": 0, "limit_val_batches": 0}
+    made = Trainer(default_root_dir=folder, plugins=[half], callbacks=[StopOnNonFinite(), Scales()], **quiet)
+    made.fit_loop.max_epochs = 3
+    return made, scales
+
+
+@pytest.mark.parametrize("model", [partial(MF, dim=4), Sparse], ids=["dense", "sparse"])
+def test_what_the_scaler_of_the_loss_mends_is_no_fault(tmp_path: Path, model: Any) -> None:
+    task = Ranking(model, optimizer=partial(torch.optim.Adam, lr=0.05))
+    made, scales = scaled(tmp_path, task, start=2.0**40)
+    made.fit(task, data())
+    assert scales[0] == 2.0**39 and 1 < scales[-1] < 2.0**30  # so many steps were left out, and the others were made
+    assert all(parameter.isfinite().all() for parameter in task.parameters())
+
+
+def test_a_bad_loss_is_one_all_the_same(tmp_path: Path) -> None:
+    task = Ranking(partial(MF, dim=4), BadLoss(step=3))
+    made, _ = scaled(tmp_path, task, start=1024.0)
+    with pytest.raises(NonFiniteError, match="batch 3"):
+        made.fit(task, data())
+
+
+def test_gradients_that_no_scale_helps_are_one_at_last(tmp_path: Path) -> None:
+    class Steep(MF):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+            self.user.register_hook(lambda gradient: gradient * torch.inf)
+
+    task = Ranking(partial(Steep, dim=4))
+    made, scales = scaled(tmp_path, task, start=8.0)
+    with pytest.raises(NonFiniteError, match="the gradient of"):
+        made.fit(task, data())
+    assert scales == [4.0, 2.0, 1.0]
+    assert torch.isfinite(task.recommender.user).all()

@@ -1,42 +1,38 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
+from recsys_lightning import host
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import memory
 
 CPU = torch.device("cpu")
 
 
-def test_available_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "meminfo"
-    file.write_text("MemTotal:       24000000 kB\nMemFree:          100000 kB\nMemAvailable:   20000000 kB\n")
-    monkeypatch.setattr(memory, "MEMINFO", file)
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert memory.available(CPU) == 20_000_000 * 1024
-    for limit, expected in (("max", 20_000_000 * 1024), ("5000", 3000), ("1000", 0)):
-        (tmp_path / "memory.max").write_text(limit)
-        (tmp_path / "memory.current").write_text("2000")
-        assert memory.available(CPU) == expected
+def test_memory_of_the_cpu_is_that_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[bool] = []
+    for number, name in enumerate(("available", "resident", "peak")):
+        monkeypatch.setattr(host, name, lambda number=number: number)
+    monkeypatch.setattr(host, "forget_peak", lambda: forgotten.append(True))
+    assert (memory.available(CPU), memory.resident(CPU), memory.peak(CPU)) == (0, 1, 2)
+    memory.forget_peak(CPU)
+    assert forgotten
 
 
-def test_available_without_a_meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert memory.available(CPU) == 3 * 4096
+@pytest.mark.gpu
+def test_memory_of_a_gpu_is_that_of_its_tensors() -> None:
+    device = torch.device("cuda")
+    memory.forget_peak(device)
+    before = memory.resident(device)
+    large = torch.ones(1 << 20, device=device)
+    del large
+    peak, after = memory.peak(device), memory.resident(device)
+    assert before == after and peak is not None and before is not None and peak - before == 4 << 20
 
 
-def test_system_that_does_not_tell_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(name: str) -> int:
-        raise ValueError(name)
-
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert memory.available(CPU) is None
+def test_system_that_does_not_tell_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "available", lambda: None)
     memory.require(10**18, CPU, "This", "")
 
 
