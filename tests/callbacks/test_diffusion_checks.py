@@ -15,11 +15,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from recsys_lightning.batches import Vectors, Views
+from recsys_lightning.callbacks import diffusion_checks
 from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks
 from recsys_lightning.data.vectors import write_vectors
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.ease import EASE
 from recsys_lightning.models.popularity import Popularity
+from recsys_lightning.reports.floors import Floor
 from recsys_lightning.tasks.ranking import Ranking
 from tests.conftest import Recsys
 from tests.models.diffusion.planted import data, diffusion
@@ -206,6 +208,13 @@ def test_other_models_are_not_looked_at(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Popularity does not diffuse"):
         trainer(tmp_path, callbacks=[DiffusionChecks()]).test(Ranking(Popularity, k=[10]), data(), verbose=False)
     assert not (tmp_path / "checks.json").exists()
+
+
+def test_floors_that_another_command_left_are_no_way_of_its(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion_checks, "compute_floors", lambda *_: [Floor("GFCF", {}), Floor("Popularity", {})])
+    found = check(tmp_path, {"steps": 2, "samples": 1}, epochs=1, guidance=[])
+    names = {way["name"] for way in found["ways"]}
+    assert "Popularity" in names and not {"GFCF", "EASE"} & names
 
 
 @pytest.mark.parametrize("options", [{"guidance": [-1.0]}, {"resamples": 10}, {"seed": -1}])

@@ -41,7 +41,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=of, backends=SimpleNamespace(mps=mps)))
 
 
-def test_a_plain_machine_has_no_problem(found: Found, tmp_path: Path) -> None:
+def test_a_plain_machine_has_no_problem(found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
     everything = found()
     assert not [one for one in everything.values() if one.state == "problem"]
     assert {"cuda", "cpu", "threads", "memory", "runs", "cache", "data", "wandb"} <= everything.keys()

@@ -16,8 +16,6 @@ from tests.conftest import REPOSITORY
 from tests.docs.pages import DOCS, PAGES, Block, blocks, is_said, recsys_words, shortened
 
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
-SLOW = ("models/", "wandb")
-"""Pages whose commands take long, or are run by the tests of experiments too."""
 FIGURE = re.compile(r"(?<![\d.\w])0?(\.\d{2,4})(?![\d\w])")
 Run = Callable[[list[str]], tuple[int, str]]
 
@@ -114,15 +112,13 @@ def check_command(words: list[str]) -> None:
             assert (REPOSITORY / word).is_file(), word
 
 
-RUN = [
-    pytest.param(page, id=named(page), marks=pytest.mark.slow if named(page).startswith(SLOW) else ())
-    for page in PAGES
-    if any(block.kind in ("python", "sh") and not block.is_file for block in blocks(page))
-]
+RUN = [page for page in PAGES if any(block.kind in ("python", "sh") and not block.is_file for block in blocks(page))]
+"""Pages with something to carry out."""
 
 
 @pytest.mark.filterwarnings("default")  # a training that is cut short gives reasons for warnings
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN, ids=named)
 def test_what_a_page_shows_runs(page: Path, place: Path, run: Run) -> None:
     space: dict[str, object] = {"__name__": "page"}
     shown = blocks(page)
@@ -145,6 +141,7 @@ def test_what_a_page_shows_runs(page: Path, place: Path, run: Run) -> None:
                 assert after.text.strip() in said, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run_from_top_to_bottom(notebook: Path, place: Path, run: Run) -> None:
     content = json.loads(notebook.read_text(encoding="utf-8"))
