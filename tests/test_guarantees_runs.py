@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
 
 from recsys_lightning.callbacks.checkpoint import read_checkpoint
 from recsys_lightning.data.reading.tables import Columns
@@ -19,10 +21,12 @@ from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import Recommender
 from recsys_lightning.schema import Schema
+from recsys_lightning.tasks.base import Task
 from recsys_lightning.tasks.ranking import Ranking
 from tests.data.memory import random_interactions
 from tests.guarantees import GRAPHS, MODELS, all_rows, every_model, held_out, run, scores
 from tests.tasks.test_base import trainer
+from tests.tasks.test_resume import JOBS, Job, ranking
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -111,3 +115,31 @@ def test_g15_another_seed_gives_others(tmp_path: Path, name: str, monkeypatch: p
     monkeypatch.setenv("PL_GLOBAL_SEED", "1")
     second = run(tmp_path / "second", MODELS[name], table())
     assert first.results["test/recall_10"] != second.results["test/recall_10"]
+
+
+class Steps(Callback):
+    """What the gradients of the first loss come through."""
+
+    names: frozenset[str] = frozenset()
+
+    def on_before_backward(self, trainer: Trainer, pl_module: Task, loss: Tensor) -> None:  # type: ignore[override]
+        found, left = set(), [loss.grad_fn]
+        while left:
+            step = left.pop()
+            if step is not None and step not in found:
+                found.add(step)
+                left += [before for before, _ in step.next_functions]
+        self.names = self.names or frozenset(step.name() for step in found)
+
+
+LEARNING = {name: ranking(model) for name, model in MODELS.items() if not getattr(model, "func", model).closed_form}
+
+
+@pytest.mark.parametrize("job", (JOBS | LEARNING).values(), ids=list(JOBS | LEARNING))
+def test_g15_no_gradient_is_added_up_in_the_order_in_which_threads_end(tmp_path: Path, job: Job) -> None:
+    steps = Steps()
+    trainer(tmp_path / "run", max_epochs=1, limit_train_batches=1, callbacks=[steps]).fit(
+        job.task(), job.data(tmp_path)
+    )
+    assert steps.names
+    assert "IndexBackward0" not in steps.names  # of table[index]; see `rows_at`

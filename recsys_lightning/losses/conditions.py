@@ -146,7 +146,7 @@ class Diversity(ConditionLoss):
     def _excess(self, every: Tensor) -> Tensor:
         first, second = torch.triu_indices(every.shape[1], every.shape[1], 1, device=every.device)
         unit = normalize(every, dim=2, eps=LEAST_NORM)
-        similarity = (unit[:, first] * unit[:, second]).sum(2)
+        similarity = (unit.index_select(1, first) * unit.index_select(1, second)).sum(2)
         return (similarity - self.target).relu().square().sum(1).mean() / max(1, len(first))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recsys_lightning.batches import CSR, PairBatch, Vectors, Views
 from recsys_lightning.errors import InputError
+from recsys_lightning.models.sparse import rows_at
 from recsys_lightning.schema import Schema
 
 State: TypeAlias = Any
@@ -78,8 +79,7 @@ class Recommender(nn.Module):
 
     def users(self, state: State, user: Tensor) -> Tensor:
         """Representations of users (B,) -> (B, D)."""
-        vectors: Tensor = state.user[user]
-        return vectors
+        return rows_at(state.user, user)
 
     def users_without(self, state: State, user: Tensor, item: Tensor) -> Tensor:
         """Representations (B, D) of users (B,) as if each had not the item (B,): from these, training predicts it.
@@ -98,8 +98,10 @@ class Recommender(nn.Module):
 
     def items(self, state: State, item: Tensor | None = None) -> Tensor:
         """Representations of items: any shape (...) -> (..., D); of all items (I, D) where none are named."""
-        vectors: Tensor = state.item if item is None else state.item[item]
-        return vectors
+        if item is None:
+            whole: Tensor = state.item
+            return whole
+        return rows_at(state.item, item)
 
     def score(self, u: Tensor, i: Tensor) -> Tensor:
         """Scores of paired representations (..., D), (..., D) -> (...); leading dimensions broadcast."""

@@ -24,6 +24,7 @@ from recsys_lightning.models.relations import (
     relations,
     reverse,
 )
+from recsys_lightning.models.sparse import rows_at
 from recsys_lightning.schema import EdgeType, Schema
 
 
@@ -223,7 +224,7 @@ class GAT(Recommender):
     def penalty(self, state: Embeddings, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings x that a batch touches, divided by B; a scalar."""
         items = torch.cat([item, negative.flatten()])
-        touched = self.nodes[node_key("user")][user], self.nodes[node_key(self.item_type)][items]
+        touched = rows_at(self.nodes[node_key("user")], user), rows_at(self.nodes[node_key(self.item_type)], items)
         return torch.stack([part.square().sum() for part in touched]).sum() / (2 * len(user))
 
     def _listening(self) -> Iterator[tuple[EdgeType, Attention | AttentionV2]]:
@@ -232,7 +233,8 @@ class GAT(Recommender):
 
     def _hear(self, kind: str, found: Mapping[EdgeType, Relation], chosen: Tensor | None = None) -> Tensor:
         """The z of all nodes of a type (n, D), or of the chosen ones (N,)."""
-        target = self.nodes[node_key(kind)] if chosen is None else self.nodes[node_key(kind)][chosen]
+        table = self.nodes[node_key(kind)]
+        target = table if chosen is None else rows_at(table, chosen)
         total: Tensor = self.bias[node_key(kind)].expand_as(target)
         for edge_type, attention in self._listening():
             if edge_type[2] == kind:

@@ -18,7 +18,7 @@ from recsys_lightning.models.messages import Messages, Nodes, some_rows
 from recsys_lightning.models.neighbours import sample
 from recsys_lightning.models.profiles import Own, Profile, ancestors, interactions, own_items, profile
 from recsys_lightning.models.relations import in_row_order, in_target_order, node_key, num_edges, relations
-from recsys_lightning.models.sparse import pool
+from recsys_lightning.models.sparse import pool, rows_at
 from recsys_lightning.schema import EdgeType, Schema
 
 
@@ -237,12 +237,12 @@ class GenreGAT(Recommender):
     def users(self, state: Encoded, user: Tensor) -> Tensor:
         """Both z and w q T of each kind, side by side: (B,) -> (B, D (1 + K))."""
         at = _locate(state.user_id, user)
-        return self._side(state, at, state.taste[at])
+        return self._side(state, at, rows_at(state.taste, at))
 
     def users_without(self, state: Encoded, user: Tensor, item: Tensor) -> Tensor:
         """The same, with q the mean over the user's items but one: (B,), (B,) -> (B, D (1 + K))."""
         at = _locate(state.user_id, user)
-        taste, mean = state.taste[at], _split(self.items(state, item)[:, self.dim :], self.dim)
+        taste, mean = rows_at(state.taste, at), _split(self.items(state, item)[:, self.dim :], self.dim)
         weight, total = (part[:, None, None].to(taste) for part in state.own.weights(user, item))
         left = total - weight
         others = (total * taste - weight * mean) / torch.where(left > 1e-6, left, 1.0)
@@ -250,7 +250,7 @@ class GenreGAT(Recommender):
 
     def items(self, state: Encoded, item: Tensor | None = None) -> Tensor:
         """Both z and v of each kind, side by side: (...) -> (..., D (1 + K)), or of all items (I, D (1 + K))."""
-        return state.item if item is None else state.item[_locate(state.item_id, item)]
+        return state.item if item is None else rows_at(state.item, _locate(state.item_id, item))
 
     def terms(self, state: Encoded, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         """`base`, and the term of each kind: (B,), (B,) -> (B,) each."""
@@ -267,16 +267,17 @@ class GenreGAT(Recommender):
         """
         items = torch.cat([item, negative.flatten()])
         free = (
-            self.nodes["user"][user],
-            self.nodes[node_key(self.item_type)][items],
+            rows_at(self.nodes["user"], user),
+            rows_at(self.nodes[node_key(self.item_type)], items),
             self.items(state, items)[:, self.dim :],
             self.users(state, user)[:, self.dim :],
         )
         return torch.stack([part.square().sum() for part in free]).sum() / (2 * len(user)) + self.messages.penalty()
 
     def _side(self, state: Encoded, at: Tensor, taste: Tensor) -> Tensor:
-        parts = [self._term(kind)(taste[:, column], state.weight[at, column]) for column, kind in enumerate(self.kinds)]
-        return torch.cat([state.user[at], *parts], 1)
+        weight = rows_at(state.weight, at)
+        parts = [self._term(kind)(taste[:, column], weight[:, column]) for column, kind in enumerate(self.kinds)]
+        return torch.cat([rows_at(state.user, at), *parts], 1)
 
     def _term(self, kind: str) -> AttributeTerm:
         return cast(AttributeTerm, self.terms_of[node_key(kind)])

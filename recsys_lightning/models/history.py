@@ -12,7 +12,7 @@ from recsys_lightning.batches import CSR, Entries
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.attention import mix
 from recsys_lightning.models.relations import Relation
-from recsys_lightning.models.sparse import transpose
+from recsys_lightning.models.sparse import rows_at, transpose
 
 
 class Tables(NamedTuple):
@@ -95,7 +95,7 @@ class HistoryAttention(nn.Module):
         exact, heads = self.query.dtype, len(self.query)
         marks, mark = self._marks(entries)
         key = self._key(marks).to(exact)
-        logit = tables.key.to(exact)[entries.item] + key[mark].sum(2)
+        logit = rows_at(tables.key.to(exact), entries.item) + rows_at(key, mark).sum(2)
         logit = logit.masked_fill(~mask[..., None], torch.finfo(exact).min).transpose(1, 2)
         weight = logit.softmax(2) * mask[:, None]
         found = found or readings(entries.item, len(tables.key) - entries.item.shape[1])

@@ -18,7 +18,7 @@ from recsys_lightning.models.history import (
     readings,
 )
 from recsys_lightning.models.item_graph import ItemGraphEncoder
-from recsys_lightning.models.sparse import blocks
+from recsys_lightning.models.sparse import blocks, rows_at
 from recsys_lightning.models.text import ItemTextEncoder, reviewed
 from recsys_lightning.schema import Schema
 
@@ -204,8 +204,8 @@ class HybridRecommender(Recommender):
     def items(self, state: Encoded, item: Tensor | None = None) -> Tensor:
         """The scorer's keys of items: (...) -> (..., D), or of all items (I, D)."""
         if state.key is not None:
-            return state.key if item is None else state.key[item]
-        return self._keys(state.item if item is None else tuple(vectors[item] for vectors in state.item))
+            return state.key if item is None else rows_at(state.key, item)
+        return self._keys(state.item if item is None else tuple(rows_at(vectors, item) for vectors in state.item))
 
     def _users(self, state: Encoded, entries: Entries, mask: Tensor) -> Tensor:
         found = readings(entries.item, self.num_items)
@@ -236,7 +236,7 @@ class HybridRecommender(Recommender):
         """Half the squared L2 norm of the items' own embeddings that a batch touches, divided by B; a scalar."""
         if self.graph is None or self.graph.item is None:
             return super().penalty(state, user, item, negative)
-        return self.graph.item[torch.cat([item, negative.flatten()])].square().sum() / (2 * len(user))
+        return rows_at(self.graph.item, torch.cat([item, negative.flatten()])).square().sum() / (2 * len(user))
 
     @torch.no_grad()
     def gates(self, views: Views) -> dict[str, Tensor]:

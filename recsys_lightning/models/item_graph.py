@@ -18,7 +18,7 @@ from recsys_lightning.models.attention import coefficients, mix
 from recsys_lightning.models.fused_attention import rows_of
 from recsys_lightning.models.gat import Attention, folded
 from recsys_lightning.models.relations import Relation, node_key, relation
-from recsys_lightning.models.sparse import pool
+from recsys_lightning.models.sparse import pool, rows_at
 from recsys_lightning.schema import EdgeType, Schema
 
 SLOPE = 0.2
@@ -116,7 +116,7 @@ class ItemGraphEncoder(nn.Module):
         features, parts, exact = None, list[Tensor](), self.norm.weight.dtype
         if self.project is not None:
             tables = [self.context[column] for column in self.columns]
-            features = torch.cat(tables)[views.derive(self.buckets)].flatten(1)
+            features = rows_at(torch.cat(tables), views.derive(self.buckets)).flatten(1)
             parts.append(self.project(features).to(exact))
         if self.item is not None:
             parts.append(self.item * (views.popularity > 0)[:, None])

@@ -13,7 +13,7 @@ from recsys_lightning.batches import CSR, PairBatch, Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.base import Embeddings, Recommender
 from recsys_lightning.models.domains import by_domain
-from recsys_lightning.models.sparse import blocks, take
+from recsys_lightning.models.sparse import blocks, rows_at, take
 from recsys_lightning.schema import Schema
 
 USERS_AT_ONCE = 4096
@@ -104,7 +104,7 @@ class Mapped(Recommender):
 
     def penalty(self, state: Training, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar."""
-        touched = (state.user[user], self.item[item], self.item[negative])
+        touched = (rows_at(state.user, user), rows_at(self.item, item), rows_at(self.item, negative))
         return torch.stack([rows.square().sum() for rows in touched]).sum() / (2 * len(user))
 
 
@@ -178,8 +178,8 @@ class PTUPCDR(Mapped):
         distinct, place = user.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         taste = self._taste(key, take(views.derive(_items_by_domain)[source], distinct))
         bridge = self.bridge[key](taste).view(len(distinct), self.dim, self.dim)
-        vectors: Tensor = torch.bmm(bridge, self.user.detach()[distinct, source, :, None])[place, :, 0]
-        return vectors
+        vectors: Tensor = torch.bmm(bridge, self.user.detach()[distinct, source, :, None])[..., 0]
+        return rows_at(vectors, place)
 
     def map_loss(self, views: Views, batch: PairBatch, source: int, target: int) -> Tensor:
         """Mean of -log sigmoid of positive minus negative over the batch's rows; 0 without rows."""
@@ -198,7 +198,7 @@ class PTUPCDR(Mapped):
         vectors = self.item.detach()[own.col]
         logits = self.attention[key](vectors)[:, 0]
         top = logits.new_full((len(own.crow) - 1,), -torch.inf).scatter_reduce(0, own.row, logits.detach(), "amax")
-        weight = (logits - top[own.row]).exp()
+        weight = (logits - rows_at(top, own.row)).exp()
         total = weight.new_zeros(len(top)).index_add(0, own.row, weight)
         pooled = vectors.new_zeros(len(top), self.dim).index_add(0, own.row, weight[:, None] * vectors)
         tastes: Tensor = pooled / total.clamp_min(torch.finfo(total.dtype).tiny)[:, None]

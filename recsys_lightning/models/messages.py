@@ -12,6 +12,7 @@ from recsys_lightning.models.attention import mix, rows
 from recsys_lightning.models.listening import Listening, Scoring
 from recsys_lightning.models.neighbours import Block
 from recsys_lightning.models.relations import Relation, edge_key
+from recsys_lightning.models.sparse import rows_at
 from recsys_lightning.schema import EdgeType, Schema
 
 Nodes = Mapping[str, Tensor]
@@ -93,7 +94,7 @@ class Messages(nn.Module):
             blocks: one a layer, the outermost first.
             seeds: the users and items that the last block is for.
         """
-        held = {kind: x[kind][nodes] for kind, nodes in (blocks[0].source if blocks else seeds).items()}
+        held = {kind: rows_at(x[kind], nodes) for kind, nodes in (blocks[0].source if blocks else seeds).items()}
         total = {kind: held[kind][: len(nodes)] for kind, nodes in seeds.items()}
         for layer, block in enumerate(blocks):
             target = {kind: held[kind][: len(nodes)] for kind, nodes in block.target.items()}
@@ -158,4 +159,4 @@ def _share(layer: int, key: str) -> str:
 
 def some_rows(table: Tensor, index: Tensor | None) -> Tensor:
     """The rows named; all of them where None."""
-    return table if index is None else table[index]
+    return table if index is None else rows_at(table, index)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recsys_lightning.batches import Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.base import Embeddings, Recommender
+from recsys_lightning.models.sparse import rows_at
 from recsys_lightning.schema import Schema
 
 
@@ -39,5 +40,5 @@ class MF(Recommender):
 
     def penalty(self, state: Embeddings, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar."""
-        touched = (self.user[user], self.item[item], self.item[negative])
+        touched = (rows_at(self.user, user), rows_at(self.item, item), rows_at(self.item, negative))
         return torch.stack([rows.square().sum() for rows in touched]).sum() / (2 * len(user))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from recsys_lightning.batches import CSR
-from recsys_lightning.models.sparse import pool, transpose
+from recsys_lightning.models.sparse import pool, rows_at, transpose
 
 LEAST_NORM = 1e-3
 """Shorter vectors count as so long when they are normalised, as the gradient is without bound where one vanishes."""
@@ -120,7 +120,7 @@ def category_alignment(vectors: Tensor, categories: CSR) -> Tensor:
     mean = pool(items, vectors) / count.clamp(min=1)[:, None].to(vectors.dtype)
     covariances = {}
     for category in several.tolist():
-        centred = vectors[items.col[items.crow[category] : items.crow[category + 1]]] - mean[category]
+        centred = rows_at(vectors, items.col[items.crow[category] : items.crow[category + 1]]) - mean[category]
         covariances[category] = centred.T @ centred / (len(centred) - 1)
     major = covariances.pop(int(count.argmax()))
     return torch.stack([(major - other).square().sum() for other in covariances.values()]).mean()

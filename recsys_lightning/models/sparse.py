@@ -10,9 +10,25 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding, embedding_bag
 
 from recsys_lightning.batches import CSR, Views
+
+
+def rows_at(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of a table, whose gradients are added up in a fixed order on every device.
+
+    Those of `table[index]` are not: on CPU, threads add them as they come, so that no two trainings end alike.
+
+    Args:
+        table: (n, ...).
+        index: (*) integers, of any shape.
+
+    Returns:
+        (*, ...)
+    """
+    rows = embedding(index, table[:, None].flatten(1))
+    return rows.view(*index.shape, *table.shape[1:])
 
 
 def pool(rows: CSR, table: Tensor, weight: Tensor | None = None) -> Tensor:

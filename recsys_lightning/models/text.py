@@ -10,7 +10,7 @@ from torch.nn.functional import embedding_bag
 
 from recsys_lightning.batches import CSR, Text, Views
 from recsys_lightning.errors import InputError
-from recsys_lightning.models.sparse import entries
+from recsys_lightning.models.sparse import entries, rows_at
 
 
 class Reviewed(NamedTuple):
@@ -67,7 +67,7 @@ class ReviewAttention(nn.Module):
             (M, D); rows of zeros where nothing is real.
         """
         exact = self.score.weight.dtype  # sums stay in the parameters' precision under autocast
-        logit = self.score(self.hidden(review).relu()).squeeze(1)[place].to(exact)
+        logit = rows_at(self.score(self.hidden(review).relu()).squeeze(1), place).to(exact)
         weight = logit.masked_fill(~mask, torch.finfo(exact).min).softmax(1) * mask
         return embedding_bag(place, review.to(exact), mode="sum", per_sample_weights=weight)
 
@@ -122,7 +122,7 @@ class ItemTextEncoder(nn.Module):
         if self.reviews is not None:
             found = found or Reviewed.of(text, item)
             alpha, told = self._weighed(text, item, own, found)
-            own = own.index_copy(0, found.at, alpha * own[found.at] + (1 - alpha) * told)
+            own = own.index_copy(0, found.at, alpha * rows_at(own, found.at) + (1 - alpha) * told)
         out: Tensor = self.norm(own)
         return out
 
@@ -142,4 +142,4 @@ class ItemTextEncoder(nn.Module):
         review = text.review if found.row is None else text.review[found.row]
         told = self.reviews(self.project(review.to(own.dtype)), found.place, found.mask)
         known = text.known[found.at if item is None else item[found.at], None]
-        return self.gate(torch.cat([own[found.at], told], 1)).to(own.dtype).sigmoid() * known, told
+        return self.gate(torch.cat([rows_at(own, found.at), told], 1)).to(own.dtype).sigmoid() * known, told

@@ -13,7 +13,7 @@ from recsys_lightning.models import mimic as mimics
 from recsys_lightning.models.base import Recommender
 from recsys_lightning.models.feature_encoder import Categories, FeatureEncoder, chosen, leave_out, mean
 from recsys_lightning.models.mimic import unit
-from recsys_lightning.models.sparse import blocks, take
+from recsys_lightning.models.sparse import blocks, rows_at, take
 from recsys_lightning.models.towers import Fusion, IDTable, TowerEncoder
 from recsys_lightning.schema import Schema
 
@@ -185,7 +185,7 @@ class TwoTower(Recommender):
     def items(self, state: Encoded, item: Tensor | None = None) -> Tensor:
         """What the tower says of items: (...) -> (..., D), or of all items (I, D)."""
         if state.place is not None and item is not None:
-            return state.item[state.place[item]]
+            return rows_at(state.item, state.place[item])
         return super().items(state, item)
 
     def _users_metadata(self, state: Encoded, own: CSR) -> Tensor | None:
@@ -236,7 +236,7 @@ class TwoTower(Recommender):
         user: Tensor = batch.user.unique()  # type: ignore[no-untyped-call]
         item: Tensor = batch.item.unique()  # type: ignore[no-untyped-call]
         of_users = self._vectors_of(state, take(state.rows, user))
-        of_items = state.metadata[item if state.place is None else state.place[item]]
+        of_items = rows_at(state.metadata, item if state.place is None else state.place[item])
         left = mimics.imitation(of_users, self.user.identity(user), self.user.degree[user])
         right = mimics.imitation(of_items, self.item.identity(item), self.item.degree[item])
         return (left + right) / 2

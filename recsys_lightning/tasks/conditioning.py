@@ -129,7 +129,7 @@ class Conditioning(RankingTask):
         every = self.recommender.conditions_of(self.fitting_views, batch.user, batch.item)
         conditions = Conditions(
             user=user[batch.user],
-            condition=every[torch.arange(len(batch.domain), device=every.device), batch.domain],
+            condition=every.take_along_dim(batch.domain[:, None, None], 1)[:, 0],
             every=every,
             domain=batch.domain,
             item=batch.item,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given
@@ -30,6 +32,35 @@ def test_pool_is_the_sparse_product(seed: int, weighted: bool) -> None:
     if weight is not None:
         dense[dense.bool()] = weight
     torch.testing.assert_close(sparse.pool(rows, table, weight), dense @ table)
+
+
+@pytest.mark.parametrize("index", [[], [3, 0, 3], [[1, 1], [0, 4]]])
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 0), (5, 2, 3), (5, 0, 3)])
+def test_rows_at_are_the_rows_and_their_gradients(shape: tuple[int, ...], index: list[int]) -> None:
+    table = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    at = torch.tensor(index, dtype=torch.long)
+    assert torch.equal(sparse.rows_at(table, at), table[at])
+    weight = torch.randn(*at.shape, *shape[1:], dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad((rows * weight).sum(), table)[0] for rows in (sparse.rows_at(table, at), table[at])
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads, for as long as the test lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_add_gradients_of_rows_in_one_order() -> None:
+    table, at, weight = torch.randn(60, 8, requires_grad=True), torch.randint(60, (20_000,)), torch.randn(20_000, 8)
+    found = [torch.autograd.grad((sparse.rows_at(table, at) * weight).sum(), table)[0] for _ in range(20)]
+    assert all(torch.equal(found[0], other) for other in found)
 
 
 @given(seeds, st.lists(st.integers(0, 8), max_size=12))
