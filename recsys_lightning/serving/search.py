@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +89,6 @@ class Faiss:
         squared = np.einsum("id,id->i", items, items)
         rest = np.sqrt(squared.max(initial=0) - squared)[:, None]
         chosen = np.sort(np.random.default_rng(0).permutation(count)[: SAMPLE * lists])
-        faiss.omp_set_num_threads(os.cpu_count() or 1)  # of this thread only, which builds; others search
         index: Any = faiss.index_factory(dim + 1, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
         index.train(np.concatenate([items[chosen], rest[chosen]], 1))
         for first in range(0, count, BATCH):

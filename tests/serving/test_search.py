@@ -54,3 +54,9 @@ def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install recsys-lightning\[serve\]"):
         Faiss(np.zeros((3, 2), np.float32))
+
+
+def test_an_index_leaves_the_number_of_threads_alone() -> None:
+    assert torch.get_num_threads() == 1  # of the session
+    Faiss(np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32))
+    assert torch.get_num_threads() == 1
