@@ -103,8 +103,13 @@ class Mapped(Recommender):
         return loss
 
     def penalty(self, state: Training, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
-        """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar."""
-        touched = (rows_at(state.user, user), rows_at(self.item, item), rows_at(self.item, negative))
+        """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar.
+
+        Of a user that is the one of the item's domain: the others learn nothing here, and are not to shrink.
+        """
+        assert state.views.domain is not None
+        own = user * self.user.shape[1] + state.views.domain[item]
+        touched = (rows_at(self.user.flatten(0, 1), own), rows_at(self.item, item), rows_at(self.item, negative))
         return torch.stack([rows.square().sum() for rows in touched]).sum() / (2 * len(user))
 
 

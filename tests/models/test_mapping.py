@@ -149,3 +149,15 @@ def test_bad_options_are_refused_in_words(kind: type[Mapped]) -> None:
         kind(schema(), dim=0)
     with pytest.raises(InputError, match="hidden width of at least 1"):
         kind(schema(), hidden=0)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_row_shrinks_the_vectors_of_its_own_domain_alone(target: int) -> None:
+    model, views = build(EMCDR), world()
+    rows = batch(views, target, shared=False)
+    penalty = model.penalty(model.encode_for(views, rows), rows.user, rows.item, rows.negative)
+    expected = [model.user[rows.user, target], model.item[rows.item], model.item[rows.negative]]
+    torch.testing.assert_close(penalty, sum(part.square().sum() for part in expected) / (2 * len(rows.user)))
+    of_users, of_items = torch.autograd.grad(penalty, [model.user, model.item])
+    assert of_users[rows.user, target].any() and not of_users[:, 1 - target].any()
+    assert not of_items[domain() != target].any()
