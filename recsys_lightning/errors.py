@@ -1,7 +1,8 @@
-"""The one exception for what a user can mend, and libraries that a user has to install."""
+"""Exceptions that the command line says in a sentence, and libraries that a user has to install."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +20,20 @@ class NonFiniteError(ArithmeticError):
 
     The command line prints the message without a traceback and exits with status 1.
     """
+
+
+class OtherProcessError(RuntimeError):
+    """Another process of the same run failed, and this one could not go on without it.
+
+    The command line prints the message without a traceback and exits with status 1.
+    """
+
+
+def linked(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from or while handling."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def extra(library: str, purpose: str, name: str = "") -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 
 from recsys_lightning import models
 from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
@@ -34,6 +34,11 @@ FIGURES = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", 
 def named(config: Path) -> str:
     """Folder and name of an experiment, for the names of tests."""
     return f"{config.parent.name}/{config.stem}"
+
+
+def some_slow(configs: Sequence[Path], fast: Callable[[Path], bool]) -> list[ParameterSet]:
+    """Experiments as parameters of tests, those that are not fast marked so."""
+    return [pytest.param(each, marks=[] if fast(each) else pytest.mark.slow, id=named(each)) for each in configs]
 
 
 def content(config: Path) -> dict[str, Any]:
@@ -93,10 +98,10 @@ def stages_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     done: list[list[str]] = []
 
-    def run(words: list[str], check: bool) -> Any:
+    def run(words: Sequence[str]) -> int:
         monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-        done.append(words[3:])
-        return subprocess.CompletedProcess(words, main(words[3:]))
+        done.append(list(words[3:]))
+        return main(words[3:])
 
-    monkeypatch.setattr(chain.subprocess, "run", run)
+    monkeypatch.setattr(chain, "carried_out", run)
     return done

@@ -5,13 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from recsys_lightning.errors import InputError, NonFiniteError, extra
+from recsys_lightning.errors import InputError, NonFiniteError, extra, linked
 
 
 def test_parsers_do_not_take_them_for_their_own() -> None:
     """jsonargparse turns a ValueError or TypeError of a class that it makes into a complaint about its option."""
     assert not issubclass(InputError, ValueError | TypeError)
     assert issubclass(NonFiniteError, ArithmeticError)
+
+
+def test_what_led_to_an_error_is_found_whichever_way_it_was_raised() -> None:
+    try:
+        try:
+            try:
+                raise KeyError
+            except KeyError:
+                raise ValueError  # noqa: B904
+        except ValueError as error:
+            raise InputError from error
+    except InputError as error:
+        assert [type(link) for link in linked(error)] == [InputError, ValueError, KeyError]
 
 
 def test_a_library_that_is_missing_or_broken_is_told_with_what_installs_it(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import secrets
 import shutil
 import tempfile
 import warnings
@@ -20,11 +18,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
+from recsys_lightning.atomic import TEMPORARY, replacing, write_text
 from recsys_lightning.callbacks.signals import ENDED, EVERY, Termination, end, say_how_to_go_on
 from recsys_lightning.errors import InputError
 
-TEMPORARY = ".tmp-"
-"""Part of the names of files that a killed run may leave behind."""
 SIZES = "sizes.json"
 """Beside checkpoints: how many bytes each was written with, to tell a truncated one."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -203,15 +200,8 @@ def usable_checkpoint(path: Path) -> Path:
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, durable=True) as temporary, temporary.open("xb") as file:
+        torch.save(checkpoint, file)
 
 
 def _in_words(error: Exception, path: Path, needed: int) -> InputError | None:
@@ -274,13 +264,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _remember_size(path: Path, size: int) -> None:
-    record = path.parent / SIZES
-    temporary = path.parent / f".{SIZES}{TEMPORARY}{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps({**_sizes(path.parent), path.name: size}), encoding="utf-8")
-        os.replace(temporary, record)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path.parent / SIZES, json.dumps({**_sizes(path.parent), path.name: size}))
 
 
 def _size(value: Any) -> int:

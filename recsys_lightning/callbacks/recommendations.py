@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import pandas as pd
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from recsys_lightning.atomic import replacing
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.tasks.evaluation import TopItems
@@ -67,13 +67,11 @@ class WriteRecommendations(Callback):
 
     def _write(self, table: pd.DataFrame, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / self.file
-        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-        if self.format == "parquet":
-            table.to_parquet(temporary, index=False)
-        else:
-            table.to_csv(temporary, index=False)
-        os.replace(temporary, path)
+        with replacing(folder / self.file) as temporary:
+            if self.format == "parquet":
+                table.to_parquet(temporary, index=False)
+            else:
+                table.to_csv(temporary, index=False)
 
 
 def recommendation_table(batches: Sequence[TopItems], data: InteractionsDataModule) -> pd.DataFrame:

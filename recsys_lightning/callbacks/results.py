@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import time
 import warnings
@@ -21,6 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from recsys_lightning import __version__
+from recsys_lightning.atomic import write_text
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.data.audit.future import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
@@ -212,7 +212,4 @@ def _remember_steps(checkpoint: object, steps: Sequence[int]) -> None:
 
 def write_json(path: Path, values: object) -> Path:
     """Write a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    return write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

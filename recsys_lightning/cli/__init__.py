@@ -7,11 +7,11 @@ import os
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from recsys_lightning import __version__
-from recsys_lightning.errors import InputError, NonFiniteError
+from recsys_lightning.errors import InputError, NonFiniteError, OtherProcessError, linked
 
 HELP = """\
 recsys: train, evaluate and compare recommender systems
@@ -70,7 +70,8 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line, without the program's name; the exit status.
 
-    0 is success, 1 a run whose numbers broke down or an audit that found faults, 2 something given wrongly.
+    0 is success, 1 a run whose numbers or processes broke down or an audit that found faults, 2 something given
+    wrongly.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -92,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         # parsers of options wrap what is raised while they make objects
-        chain = list(_chain(error))
-        for status, kind in ((2, InputError), (1, NonFiniteError)):
+        chain = list(linked(error))
+        for status, kind in ((2, InputError), (1, NonFiniteError), (1, OtherProcessError)):
             if ours := next((link for link in chain if isinstance(link, kind)), None):
                 print(f"recsys: {ours}", file=sys.stderr)
                 return status
@@ -108,13 +109,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recsys: {sentence(str(error), verb)}", file=sys.stderr)
         return 2
     return 0
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it was raised from or while handling."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def show_warning(

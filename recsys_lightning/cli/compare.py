@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.errors import InputError
 
@@ -75,10 +75,7 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            temporary = folder / f".{name}.tmp-{os.getpid()}"
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, folder / name)
-            print(folder / name)
+            print(write_text(folder / name, text))
     except OSError as error:
         raise InputError(
             f"The comparison cannot be written to {folder}: {error.strerror}. Choose another: --to FOLDER."
@@ -87,22 +84,15 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
 
 def _log(found: Comparison, folder: Path) -> str:
     """Log the lines as a table; where they are then."""
-    from recsys_lightning.cli.trainer import _wandb_key
+    from recsys_lightning.cli.wandb_account import settle_wandb
     from recsys_lightning.errors import extra
     from recsys_lightning.reports.compare import COLUMNS
 
     wandb = extra("wandb", "--wandb")
-    if not _wandb_key():
-        os.environ.setdefault("WANDB_MODE", "offline")
+    settle_wandb()
     folder.mkdir(parents=True, exist_ok=True)
     config = {run.name: [str(place) for place in run.folders] for run in found.runs}
     about = {"runs": config, "fingerprint": found.runs[0].fingerprint}
-    with wandb.init(
-        project=os.environ.get("WANDB_PROJECT", "lightning_logs"),
-        name="compare",
-        job_type="compare",
-        dir=str(folder),
-        config=about,
-    ) as logged:
+    with wandb.init(name="compare", job_type="compare", dir=str(folder), config=about) as logged:
         logged.log({"compare": wandb.Table(columns=list(COLUMNS), data=[line.plain for line in found.lines])})
         return f"W&B: {logged.url or logged.dir}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
+from recsys_lightning.cli.wandb_account import wandb_key, wandb_project
 from recsys_lightning.errors import InputError
 
 HELP = """\
@@ -15,7 +16,7 @@ recsys dashboard --task NAME: what a workspace of Weights & Biases shows of the 
   --json           the workspace as W&B stores it, instead of an outline; no account is needed
   --upload         make it in W&B, which asks for a key: WANDB_API_KEY in the environment, or `wandb login`
   --entity NAME    user or team that the project belongs to; needed by --upload
-  --project NAME   of the runs (--trainer.logger.project); needed by --upload
+  --project NAME   of the runs (--trainer.logger.project) [recsys_lightning]
 
 `make setup EXTRAS=dev,dashboards` installs what --json and --upload need.
 """
@@ -35,31 +36,30 @@ def run(words: list[str]) -> None:
     if own.task is None:
         raise InputError("Say of which task: recsys dashboard --task Ranking.")
     k = whole_number("k", own.k or "10", 1)
+    project = own.project or wandb_project()
     if own.upload:
-        _upload(own.task, k, own.entity, own.project)
+        _upload(own.task, k, own.entity, project)
         return
     from recsys_lightning.callbacks.wandb.dashboards import dashboard, outline, workspace
 
     if own.json:
-        made = workspace(own.task, k, own.entity or "entity", own.project or "project")
+        made = workspace(own.task, k, own.entity or "entity", project)
         print(json.dumps(made._spec, indent=2, ensure_ascii=False))
     else:
         print("\n".join(outline(dashboard(own.task, k))))
 
 
-def _upload(task: str, k: int, entity: str | None, project: str | None) -> None:
+def _upload(task: str, k: int, entity: str | None, project: str) -> None:
     from recsys_lightning.callbacks.wandb.dashboards import workspace
-    from recsys_lightning.cli.trainer import _wandb_key
 
-    lacking = [name for name, value in (("--entity", entity), ("--project", project)) if not value]
-    if lacking:
-        raise InputError(f"--upload needs {' and '.join(lacking)}: whose project the runs are in, and its name.")
-    if not _wandb_key():
+    if not entity:
+        raise InputError(f"--upload needs --entity: whose the project {project} is.")
+    if not wandb_key():
         raise InputError(
             "There is no key of Weights & Biases: set WANDB_API_KEY or say `wandb login`, then upload again. Without a "
             "key, --json shows the workspace."
         )
-    made = workspace(task, k, str(entity), str(project))
+    made = workspace(task, k, entity, project)
     try:
         print(made.save().url)
     except Exception as error:  # whatever the service or the way to it has to say

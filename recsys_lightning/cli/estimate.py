@@ -168,14 +168,15 @@ def _closed(cli: Any, model: Recommender, program: int | None, free: int | None)
             "There are no val or test rows, so nothing would be ranked: set data.recipe.test, e.g. to 0.1."
         )
     views = data.fitting_views.to(device)
-    needed = model.estimate_memory(views, data.batch_size)
-    foreseen = seconds_of_solving(model, views)
+    before, foreseen = resident(device), seconds_of_solving(model, views)
+    there = {"program and libraries": program, "data, views and model": _difference(before, program)}
     if foreseen is not None and foreseen > LONG:
         note = "It was not solved, as that would take so long; the time is that of a smaller matrix, by its cube."
-        total = None if needed is None else needed["total"] + (program or 0)
+        needed = dict(model.estimate_memory(views, data.batch_size) or {})
+        total = needed.pop("total", None)
+        most = None if total is None or before is None else before + total
         solve = {"solving": Seconds(foreseen, foreseen)}
-        return Estimate(*_about(cli, model), dict(needed or {}), total, free, None, None, solve, (note,))
-    before = resident(device)
+        return Estimate(*_about(cli, model), {**there, **needed}, most, free, None, None, solve, (note,))
     forget_peak(device)
     watch.clock.lap()
     cli.trainer.validate(cli.model, data, verbose=False)
@@ -187,8 +188,7 @@ def _closed(cli: Any, model: Recommender, program: int | None, free: int | None)
     solving = first + each.times(-1)
     ranking = each.times(batches) + figures.times(batches / (1 + len(others)))
     memory = {
-        "program and libraries": program,
-        "data, views and model": _difference(before, program),
+        **there,
         "  of it views": bytes_of(views),
         "solving and ranking, on top": _difference(most, before),
         "  of it what stays": bytes_of(cli.model.recommender),

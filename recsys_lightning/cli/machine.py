@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import netrc
 import os
 import re
 import runpy
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recsys_lightning import host
+from recsys_lightning.cli.wandb_account import wandb_key
 from recsys_lightning.data.cache import cache_folder
 from recsys_lightning.data.root import data_root
 from recsys_lightning.data.sources import DATA_SETS, open_source
@@ -215,21 +215,14 @@ def _present(name: str, root: Path) -> bool:
 
 
 def _wandb() -> Finding:
-    mode, key = os.environ.get("WANDB_MODE"), bool(os.environ.get("WANDB_API_KEY")) or _in_netrc()
+    mode = os.environ.get("WANDB_MODE")
     if mode in ("offline", "disabled"):
         text = f"WANDB_MODE is {mode}: runs with WandbLogger stay on this machine; send them with wandb sync"
         return Finding("accounts", "wandb", "ok", text)
-    if key:
+    if wandb_key():
         return Finding("accounts", "wandb", "ok", "a key is there: runs with --trainer.logger WandbLogger are sent")
     text = "no key: runs with --trainer.logger WandbLogger stay on this machine, and all else works. wandb login"
     return Finding("accounts", "wandb", "note", text)
-
-
-def _in_netrc() -> bool:
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def _state(free: int, little: int) -> State:

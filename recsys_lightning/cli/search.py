@@ -18,12 +18,11 @@ from optuna.trial import TrialState
 
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.callbacks.trial import ReportTrial
-from recsys_lightning.cli import _chain
 from recsys_lightning.cli.options import sentence
 from recsys_lightning.cli.sweep import Sweep
 from recsys_lightning.cli.trainer import RecsysCLI, claim, discard, make_cli
 from recsys_lightning.cli.trials import FILE, line, outcome, outcomes, write_csv
-from recsys_lightning.errors import InputError, NonFiniteError
+from recsys_lightning.errors import InputError, NonFiniteError, linked
 
 DATABASES = (".db", ".sqlite", ".sqlite3")
 """Ends of file names that make a storage SQLite."""
@@ -171,7 +170,7 @@ def folder_of(study: optuna.Study, root: Path, name: str) -> Path:
 
 def ours(error: BaseException) -> BaseException | None:
     """The error of ours that another was raised from, or itself."""
-    return next((link for link in _chain(error) if isinstance(link, InputError | NonFiniteError)), None)
+    return next((link for link in linked(error) if isinstance(link, InputError | NonFiniteError)), None)
 
 
 def _reason(error: Exception, verb: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.cli.chain import Runs
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
 from recsys_lightning.cli.stages import Chain, Stage
@@ -40,9 +41,10 @@ def run(words: list[str]) -> None:
     if own.config is None:
         raise InputError("`recsys seeds` needs --config FILE, an experiment.")
     number, config = whole_number("n", own.n or "5", 1), Path(own.config)
-    stage = _stage(config)
+    options = _options(rest)
+    stage = _stage(config, options)
     folder = Path(own.to or Path("runs") / "seeds" / config.stem)
-    runs = Runs(Chain(stage.name, {stage.name: stage}, stage.name), folder, _options(rest))
+    runs = Runs(Chain(stage.name, {stage.name: stage}, stage.name), folder, options)
     seeds = range(1 if stage.once else number)
     folders = [runs(stage, seed).path("test") for seed in seeds]
     _report(folder, folders, seeds)
@@ -54,33 +56,40 @@ def _report(folder: Path, folders: Sequence[Path], seeds: Sequence[int]) -> None
 
     word = ",".join(map(str, folders))
     text = seeds_report(read_all([word])[0], seeds)
-    temporary = folder / f".{FILE}.tmp-{os.getpid()}"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, folder / FILE)
-    print(f"\n{text}\ncompare it: recsys compare RUN {word}\n{folder / FILE}")
+    print(f"\n{text}\ncompare it: recsys compare RUN {word}\n{write_text(folder / FILE, text)}")
 
 
-def _stage(config: Path) -> Stage:
-    """The experiment as the only stage of a chain."""
+def _stage(config: Path, options: Sequence[str]) -> Stage:
+    """The experiment, with options of the command line, as the only stage of a chain."""
     try:
         given = yaml.safe_load(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--config {config} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {config} is no YAML: {' '.join(str(error).split())}.") from error
-    once = _solved(given)
+    once = _solved(_recommender(given, options))
     return Stage(config.stem, config, None, None, ("test",) if once else ("fit", "test"), (), once)
 
 
-def _solved(given: Any) -> bool:
-    """Whether the recommender of a configuration is a closed form, which is solved when it is tested."""
+def _recommender(given: Any, options: Sequence[str]) -> Any:
+    """The recommender of a configuration, or the one that an option puts in its place."""
+    try:
+        found = given["model"]["init_args"]["recommender"]
+    except (KeyError, TypeError):
+        found = None
+    for option in options:
+        name, _, value = option.partition("=")
+        if name.replace(".init_args", "").removesuffix(".class_path") == "--model.recommender":
+            with suppress(yaml.YAMLError):  # the first command says what is wrong with it
+                found = yaml.safe_load(value)
+    return found
+
+
+def _solved(recommender: Any) -> bool:
+    """Whether it is a closed form, which is solved when it is tested."""
     from recsys_lightning import models
 
-    try:
-        name = given["model"]["init_args"]["recommender"]
-    except (KeyError, TypeError):
-        return False
-    name = name.get("class_path") if isinstance(name, dict) else name
+    name = recommender.get("class_path") if isinstance(recommender, dict) else recommender
     return bool(getattr(getattr(models, str(name).rpartition(".")[2], None), "closed_form", False))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import re
 import shlex
@@ -40,6 +39,8 @@ from recsys_lightning.callbacks.wandb.logger import TolerantWandbLogger
 from recsys_lightning.callbacks.wandb.track import TrackRun
 from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
+from recsys_lightning.cli.processes import tell_of_the_first
+from recsys_lightning.cli.wandb_account import settle_wandb
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError, extra
@@ -58,7 +59,9 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --data.text.columns       item columns whose words become vectors, e.g. [title,overview]
   --model Ranking           the task; --model.help Ranking lists its options
   --model.recommender NAME  the network; --model Ranking --model.recommender.help NAME lists its options
-  --trainer.max_epochs N, --trainer.devices N, --trainer.logger WandbLogger, ... as in Lightning's Trainer
+  --trainer.logger WandbLogger   to Weights & Biases, offline without a key; into the project recsys_lightning, or
+                            that of --trainer.logger.project or WANDB_PROJECT
+  --trainer.max_epochs N, --trainer.devices N, ... as in Lightning's Trainer
   --early_stopping.patience N, --checkpoint.monitor METRIC
   --seed_everything N       the seed of everything random in training
   --print_config            show the whole configuration, and stop
@@ -106,8 +109,7 @@ class RecsysCLI(LightningCLI):
         for logger in loggers:
             if isinstance(logger, Namespace) and str(logger.class_path).endswith("WandbLogger"):
                 extra("wandb", "--trainer.logger WandbLogger")
-                if not _wandb_key():
-                    os.environ.setdefault("WANDB_MODE", "offline")
+                settle_wandb()
                 if logger.init_args.save_dir == ".":
                     logger.init_args.save_dir = config.default_root_dir
 
@@ -204,8 +206,10 @@ def run(words: list[str]) -> None:
     RecsysCLI.claimed = None
     try:
         make_cli([verb, *("--help" if option == "--help-all" else option for option in options)], run=True)
-    except BaseException:
+    except BaseException as error:
         discard(RecsysCLI.claimed)
+        if isinstance(error, Exception):
+            tell_of_the_first(error)
         raise
 
 
@@ -335,12 +339,3 @@ def _keep_previous_log(folder: Path) -> None:
     if log.is_file():
         number = len(list(folder.glob("metrics.*.csv"))) + 1
         log.rename(folder / f"metrics.{number}.csv")
-
-
-def _wandb_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

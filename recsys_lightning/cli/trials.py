@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsys_lightning.atomic import replacing
 from recsys_lightning.reports.tables import text_table
 
 if TYPE_CHECKING:
@@ -115,14 +116,12 @@ def table(found: Sequence[Outcome], metric: str, folder: Path) -> str:
 def write_csv(path: Path, found: Sequence[Outcome], metric: str) -> None:
     """All trials with the full names of their options, written whole or not at all."""
     names = list(found[0].options) if found else []
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", "state", metric, "epochs", "seconds", "run", "reason", *names])
         for one in found:
             about = [one.number, one.state, one.value, one.epochs, one.seconds, one.run, one.reason]
             writer.writerow([*about, *one.options.values()])
-    os.replace(temporary, path)
 
 
 def commands(best: Outcome, metric: str, options: Sequence[str]) -> str:

@@ -25,7 +25,8 @@ COMPANIONS = ("torchvision", "torchaudio")
 """Each of their versions is built for one version of torch."""
 COMPILED = ("pyg-lib", "torch-sparse", "torch-scatter", "torch-cluster", "torch-spline-conv")
 """Of torch-geometric; nothing here needs them."""
-EXTRAS = ("text", "serve", "tune")
+EXTRAS = ("text", "serve", "tune", "dashboards", "docs")
+"""Of those who use this program; who develops it has them all."""
 
 
 class Environment(NamedTuple):

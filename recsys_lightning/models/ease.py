@@ -46,11 +46,23 @@ class EASE(Linear):
             raise InputError(f"EASE needs a regularization above 0, and was given {regularization}.")
         self.regularization = regularization
 
+    def estimate_memory(self, views: Views, batch_size: int) -> dict[str, int]:
+        """Bytes of the `matrix`, of the `rows` by item, of the `blocks` that are worked on, and in `total`.
+
+        The Gram matrix's blocks are freed before the inverse's are made, and counted: allocators keep most of them.
+        """
+        items, rows, block = self.num_items, len(views.train.col), min(BLOCK, self.num_items)
+        parts = {
+            "matrix": 4 * items**2,
+            "rows": 8 * rows + 24 * rows * block // items,
+            "blocks": 4 * block * (items + views.num_users) + 8 * block * (items + 2 * block),
+        }
+        return {**parts, "total": sum(parts.values())}
+
     def solve(self, views: Views) -> None:
         """Gram matrix, its inverse, and B, one in the place of the other."""
-        matrix_bytes, blocks_bytes = 4 * self.num_items**2, 12 * BLOCK * (self.num_items + views.num_users)
         require(
-            matrix_bytes + blocks_bytes,
+            self.estimate_memory(views, 0)["total"],
             views.device,
             f"EASE on {self.num_items:,} items",
             "Use a machine with more memory, fewer items (item_core or limit_items of the data), or ItemKNN or GFCF.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path as File
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.errors import InputError
 from recsys_lightning.explain.explanation import Explanation, Influence
 from recsys_lightning.reports import explanation_words as words
@@ -47,12 +47,7 @@ def write_page(
     check_page(file)
     text = MAKERS[file.suffix.lower()](user, history, explanations, paths)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(file, text)
 
 
 def check_page(file: File) -> None:

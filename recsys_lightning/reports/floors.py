@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Protocol, TypeVar
 import torch
 import torch.distributed as dist
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.batches import RankingBatch, Views
 from recsys_lightning.code import code_digest
 from recsys_lightning.errors import InputError
@@ -237,8 +237,6 @@ def _path(data: FloorData, k: Sequence[int], model: type[ClosedForm]) -> Path:
 def _keep(path: Path, floor: Floor) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(floor)), encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, json.dumps(asdict(floor)))
     except OSError as error:
         warnings.warn(f"{floor.name} cannot be kept for later tests: {error}. Set RECSYS_CACHE.", stacklevel=2)

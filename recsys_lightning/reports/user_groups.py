@@ -15,13 +15,15 @@ from recsys_lightning.metrics.buckets import bins
 from recsys_lightning.metrics.domains import macro_values
 from recsys_lightning.schema import TEST, TRAIN
 
-ACTIVITY, POPULARITY, RECENCY, GENRE = (
+ACTIVITY, POPULARITY, RECENCY, GENRE, DOMAIN = (
     "user activity",
     "mean popularity of held-out items",
     "days between a user's rows and the held-out ones",
     "genre of a held-out item",
+    "domain of held-out items",
 )
-"""Kinds of groups: by visible rows; train rows of items; time; a user is in the group of each genre held out."""
+"""Kinds of groups: by visible rows; train rows of items; time; a user is in the group of each genre held out, and of
+each domain."""
 BINS, GENRES, DRAWS = 4, 8, 1000
 """Groups of a kind, without that of zeros; most frequent genres that are shown; draws of each interval."""
 DAY = 86_400
@@ -69,6 +71,8 @@ def user_groups(tested: Scored, prepared: Prepared, visible: tuple[str, ...]) ->
         users = has.sum(0)
         for value in np.argsort(-users, kind="stable")[:GENRES]:
             groups.append((GENRE, genre.values[value], has[:, [value]].toarray()[:, 0]))
+    if tested.domain is not None:
+        groups += [(DOMAIN, name, tested.domain == code) for code, name in enumerate(prepared.domains)]
     return [_figures(tested, number, *group) for group in groups if group[2].any()]
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from recsys_lightning.atomic import TEMPORARY
 from recsys_lightning.callbacks import checkpoint as module
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, BestAndLast, read_checkpoint, usable_checkpoint
 from recsys_lightning.errors import InputError
@@ -46,7 +47,7 @@ def test_a_failed_write_leaves_the_previous_checkpoint(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match=r"no room for the checkpoint .*last\.ckpt: it needs about 4,\d{3} bytes"):
         write(path, 2.0)
     assert read_checkpoint(path)["weight"][0] == 1.0
-    assert not list(tmp_path.glob(f".*{module.TEMPORARY}*"))
+    assert not list(tmp_path.glob(f".*{TEMPORARY}*"))
 
 
 def test_what_cannot_be_written_is_said_and_nothing_is_left(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_folder_that_cannot_be_written_to_stops_before_the_first_step(tmp_path
 
 
 def test_leftovers_of_killed_writers_are_swept(tmp_path: Path) -> None:
-    leftover = tmp_path / "checkpoints" / f".last.ckpt{module.TEMPORARY}999999999-x"
+    leftover = tmp_path / "checkpoints" / f".last.ckpt{TEMPORARY}999999999-x"
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
     trainer(tmp_path, max_epochs=1, callbacks=[BestAndLast()]).fit(Ranking(partial(MF, dim=4)), data())

@@ -122,6 +122,13 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path: Path, learned: Found)
         assert entry["mean"] == pytest.approx(values["as tested", domain] - values["EASE", domain], abs=3e-6)
 
 
+def test_samples_of_two_seeds_are_of_users_who_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion_checks, "LOOKED_AT", 2)
+    user, domain = torch.tensor([7, 2, 5, 9, 1]), torch.tensor([0, 1, 1, 1, 0])
+    tested = diffusion_checks._tested(PerUser(user, {}, domain), 3)
+    assert [users.tolist() for users in tested] == [[7, 1], [2, 5, 9], []]
+
+
 def test_where_it_does_not_beat_a_floor_it_is_said(learned: Found) -> None:
     said = {entry["text"]: entry["against"] for entry in learned["sentences"]}
     for domain in ("movie", "book"):

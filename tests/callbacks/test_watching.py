@@ -128,6 +128,31 @@ def test_tasks_without_conditions_are_passed_over_in_a_sentence(tmp_path: Path, 
     assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob("*.svg"))
 
 
+def of_one_domain(folder: Path) -> EmbeddingDataModule:
+    inner = InteractionsDataModule(MemorySource(), Recipe(split="leave_last_out", val=1, test=1))
+    random, prepared = torch.Generator().manual_seed(0), inner.prepared
+    vectors = Vectors(*(torch.randn(n, 8, generator=random) for n in (prepared.num_users, prepared.num_items)))
+    write_vectors(folder / "vectors.safetensors", vectors, prepared, "Planted")
+    return EmbeddingDataModule(inner, folder / "vectors.safetensors")
+
+
+def test_one_domain_and_one_head_are_looked_at(tmp_path: Path) -> None:
+    conditioning = Conditioning(partial(Conditioned, heads=1), losses=[Reconstruction()], k=[5])
+    callbacks = [CosineDiagnostics(), AttentionDiagnostics(), DomainDiversity()]
+    with pytest.warns(UserWarning) as said:
+        made = trainer(tmp_path, max_epochs=1, callbacks=callbacks)
+        made.fit(conditioning, of_one_domain(tmp_path))
+    nothing = [str(one.message) for one in said if "looks at nothing" in str(one.message)]
+    assert nothing == ["DomainDiversity looks at nothing: the data have one domain."]
+    for name, figure in (("cosine_diagnostics", "cosine"), ("attention_diagnostics", "entropy")):
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        [row] = found["figures"]
+        assert row[figure] > 0 and None not in row.values() and "divergence" not in row
+    assert json.loads((tmp_path / "cosine_diagnostics.json").read_text())["said"][0].startswith("all: ")
+    assert all(value.isfinite() for name, value in made.callback_metrics.items() if "attention" in name)
+    assert (tmp_path / "attention_diagnostics.svg").read_text() == "Attention"
+
+
 def test_a_validation_alone_is_not_watched(tmp_path: Path) -> None:
     model, callback = task(), DomainDiversity()
     made = fit(tmp_path, model, callback, 4)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
 
+from recsys_lightning.cli.wandb_account import PROJECT
 from tests.conftest import Recsys
 from tests.reports.compared import values, write
 
@@ -31,10 +34,15 @@ def test_the_table_is_logged_offline(
     recsys: Recsys, runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_PROJECT", "")
+    started, init = list[Any](), wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **options: started.append(init(**options)) or started[-1])
     found = recsys("compare", *runs, "--metric=ndcg_10", "--to", tmp_path / "to", "--wandb")
     assert found.status == 0, found.err
     (table,) = (tmp_path / "to").rglob("*.table.json")
     said = table.read_text(encoding="utf-8")
+    (run,) = started
+    assert run.project == PROJECT
     assert '"effect_size"' in said and '"all users"' in said and found.last_line.startswith("W&B: ")
 
 

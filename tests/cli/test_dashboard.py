@@ -7,16 +7,22 @@ import pytest
 
 from recsys_lightning.callbacks.wandb.dashboards import dashboard
 from recsys_lightning.cli.dashboard import HELP, run
+from recsys_lightning.cli.wandb_account import PROJECT
 from recsys_lightning.errors import InputError
 
 
-def test_it_prints_an_outline_or_what_wandb_stores(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_an_outline_or_what_wandb_stores(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(["dashboard", "--task", "Conditioning"])
     assert "  Loss of val (line): val/loss" in capsys.readouterr().out.splitlines()
     run(["dashboard", "--task", "Conditioning", "--k", "20", "--json", "--project", "mine"])
     spec = json.loads(capsys.readouterr().out)
     sections = spec["spec"]["section"]["panelBankConfig"]["sections"]
     assert spec["project"] == "mine" and [section["name"] for section in sections] == list(dashboard("Conditioning"))
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    run(["dashboard", "--task", "Conditioning", "--json"])
+    assert json.loads(capsys.readouterr().out)["project"] == PROJECT
     run(["dashboard", "--help"])
     assert capsys.readouterr().out == HELP
 

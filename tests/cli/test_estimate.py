@@ -143,3 +143,5 @@ def test_a_long_solving_is_not_waited_for(told: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(estimate, "seconds_of_solving", lambda model, views: 500.0)
     found = told("EASE")
     assert found["solve"] == {"solving": {"wall": 500.0, "cpu": 500.0}} and "not solved" in found["notes"][0]
+    assert found["memory"]["matrix"] == 4 * sizes(found)[1] ** 2
+    assert found["peak"] == sum(found["memory"].values()) > found["memory"]["program and libraries"] > 0

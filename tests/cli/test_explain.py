@@ -86,7 +86,7 @@ def test_the_explanation_is_told_although_the_page_fails(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("recsys_lightning.reports.explanation.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     outcome = recsys("explain", *EASE, "--user", user, "--page", tmp_path / "pages" / "page.html")
     assert outcome.status == 2 and "No space left on device" in outcome.err
     assert outcome.last_line.startswith("exact: ") and not list((tmp_path / "pages").iterdir())

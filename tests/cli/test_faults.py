@@ -11,13 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from recsys_lightning.callbacks.checkpoint import read_checkpoint
+from recsys_lightning.errors import InputError
 from recsys_lightning.tasks.ranking import Ranking
-from tests.conftest import Recsys
+from tests.conftest import REPOSITORY, Recsys
 from tests.worlds import write_csv
 
 ENDLESS = ["--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"]
@@ -159,11 +162,55 @@ def test_sigterm_to_one_of_two_processes_ends_both_with_a_checkpoint(
     assert read_checkpoint(checkpoints(tmp_path)["last.ckpt"])["global_step"] == steps
 
 
+class Fails(Callback):
+    """One of several processes fails in the middle of an epoch.
+
+    Args:
+        rank: of the process.
+        sentence: with which it fails; it has a mistake in it where there is none.
+    """
+
+    def __init__(self, rank: int, sentence: str | None = None) -> None:
+        self.rank, self.sentence = rank, sentence
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The mistake."""
+        if trainer.global_step == 3 and trainer.global_rank == self.rank:
+            raise ValueError("a mistake") if self.sentence is None else InputError(self.sentence)
+
+
+FIRST = "recsys: Process 1 failed first, and the others with it: "
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "rank", "sentence", "status", "last"),
+    [
+        ("ddp", 1, "No.", 2, f"{FIRST}No."),
+        ("ddp", 1, None, 1, f"{FIRST}ValueError: a mistake. Its traceback stands above."),
+        ("ddp", 0, None, 1, "[rank0]: ValueError: a mistake"),
+        ("ddp_fork", 1, "No.", 2, "recsys: No."),
+    ],
+)
+def test_the_error_of_the_process_that_failed_first_is_the_last_word(
+    world: list[str], tmp_path: Path, strategy: str, rank: int, sentence: str | None, status: int, last: str
+) -> None:
+    two = ("--trainer.devices", "2", "--trainer.strategy", strategy)
+    fails = (f"--trainer.callbacks+={__name__}.Fails", f"--trainer.callbacks.rank={rank}")
+    more = () if sentence is None else (f"--trainer.callbacks.sentence={sentence}",)
+    env = {**one_thread(), "PYTHONPATH": str(REPOSITORY)}
+    words = command(world, tmp_path / "runs", *two, *fails, *more)
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=300, env=env)
+    assert ended.returncode == status, ended.stderr
+    assert ended.stderr.rstrip().splitlines()[-1] == last and "closed by peer" not in ended.stderr
+
+
 @pytest.mark.slow
 def test_a_killed_process_ends_the_others_within_a_minute(world: list[str], tmp_path: Path) -> None:
     process = begun(world, tmp_path / "runs", "--trainer.devices", "2", "--trainer.strategy", "ddp")
     other = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     os.kill(int(other[-1]), signal.SIGKILL)
     _, err = process.communicate(timeout=60)
-    assert process.returncode not in (0, None), err
+    assert process.returncode == 1, err
+    assert err.splitlines()[-1].startswith("recsys: Another process of this run ended without a word: it was killed")
     assert read_checkpoint(checkpoints(tmp_path)["last.ckpt"])["global_step"] > 0

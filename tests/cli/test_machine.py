@@ -121,7 +121,6 @@ def test_wandb(found: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    monkeypatch.setenv("HOME", str(tmp_path))
     assert found()["wandb"].state == "note" and "wandb login" in found()["wandb"].text
     monkeypatch.setenv("WANDB_API_KEY", "secret-of-mine")
     assert found()["wandb"].state == "ok" and "secret-of-mine" not in found()["wandb"].text

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys_lightning.cli.seeds import _stage
 from tests.conftest import Recsys
 from tests.experiments import stages_in_this_process
 
@@ -21,6 +22,7 @@ def folder(tmp_path: Path) -> Path:
     mf = "{class_path: MF, init_args: {dim: 4}}"
     for file, name in (("mf", mf), ("ease", "recsys_lightning.models.EASE")):
         (tmp_path / f"{file}.yaml").write_text(MODEL.replace("NAME", name), encoding="utf-8")
+    (tmp_path / "bare.yaml").write_text(MODEL.replace(", init_args: {recommender: NAME}", ""), encoding="utf-8")
     return tmp_path
 
 
@@ -52,6 +54,28 @@ def test_what_is_solved_is_run_once(recsys: Recsys, folder: Path, commands: list
     assert found.status == 0, found.err
     assert [words[0] for words in commands] == ["test"]
     assert "nothing in it is random" in found.out and "| 0.0000 |" in found.out
+
+
+def test_so_is_what_the_command_line_chooses(recsys: Recsys, folder: Path, commands: list[list[str]]) -> None:
+    words = ["seeds", "--config", folder / "bare.yaml", "--to", folder / "out", "--n", "5"]
+    found = recsys(*words, "--model.recommender", "EASE")
+    assert found.status == 0, found.err
+    assert [words[0] for words in commands] == ["test"] and "nothing in it is random" in found.out
+
+
+@pytest.mark.parametrize(
+    ("options", "solved"),
+    [
+        ([], False),
+        (["--model.recommender=EASE"], True),
+        (["--model.init_args.recommender.class_path=recsys_lightning.models.EASE"], True),
+        (["--model.recommender={class_path: EASE, init_args: {regularization: 10}}"], True),
+        (["--model.recommender=EASE", "--model.recommender=MF"], False),
+        (["--model.recommender.dim=8", "--model.recommender={"], False),
+    ],
+)
+def test_the_last_word_on_the_recommender_counts(folder: Path, options: list[str], solved: bool) -> None:
+    assert _stage(folder / "mf.yaml", options).once is solved
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from packaging.requirements import Requirement
 
-from recsys_lightning.cli.versions import PROJECT, Environment, check_versions
+from recsys_lightning.cli.versions import EXTRAS, PROJECT, Environment, check_versions
 from recsys_lightning.reports.health import Finding
 from tests.conftest import REPOSITORY
 
@@ -81,4 +81,6 @@ def test_floors_are_those_of_the_project() -> None:
     found = check_versions(Environment.here())
     named = {one.name for one in found}
     assert {Requirement(line).name for line in project["dependencies"]} <= named
+    assert set(EXTRAS) == set(project["optional-dependencies"]) - {"dev"}
+    assert {f"extra {extra}" for extra in EXTRAS} <= named
     assert "python" in named and not [one for one in found if one.state == "problem"]

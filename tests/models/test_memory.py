@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -32,8 +34,11 @@ def test_memory_of_a_gpu_is_that_of_its_tensors() -> None:
 
 
 def test_system_that_does_not_tell_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "available", lambda: None)
-    memory.require(10**18, CPU, "This", "")
+    for told, refused in ((0, True), (None, False)):
+        monkeypatch.setattr(host, "available", lambda told=told: told)
+        assert memory.available(CPU) == told
+        with pytest.raises(InputError) if refused else nullcontext():
+            memory.require(10**18, CPU, "This", "")
 
 
 def test_message_names_both_sizes_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from recsys_lightning.data.prepared import Prepared
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.reports.user_groups import ACTIVITY, DAY, GENRE, POPULARITY, RECENCY, Scored, user_groups
+from recsys_lightning.reports.user_groups import ACTIVITY, DAY, DOMAIN, GENRE, POPULARITY, RECENCY, Scored, user_groups
 from tests.tasks.test_base import data
 from tests.worlds import DomainSource
 
@@ -53,7 +53,7 @@ def test_groups_hold_the_users_that_they_name() -> None:
     for bucket in of(found, GENRE):
         items = set(genre.item[genre.value == genre.values.index(bucket["name"])])
         assert bucket["users"] == sum(bool(items & set(held)) for held in own)
-    assert of(found, GENRE)
+    assert of(found, GENRE) and not of(found, DOMAIN)
 
 
 def test_days_are_those_from_the_newest_visible_row() -> None:
@@ -81,6 +81,12 @@ def test_domains_count_alike_in_every_group() -> None:
         means = [tested.recall[inside & (tested.domain == code)].mean() for code in (0, 1)]
         assert bucket["recall_5"] == pytest.approx(np.mean(means))
         assert bucket["users"] == len(set(tested.user[inside]))
+    domains = of(user_groups(tested, prepared, VISIBLE), DOMAIN)
+    assert [bucket["name"] for bucket in domains] == list(prepared.domains)
+    for code, bucket in enumerate(domains):
+        inside = tested.domain == code
+        assert (bucket["users"], bucket["recall_5"]) == (inside.sum(), pytest.approx(tested.recall[inside].mean()))
+        assert bucket["low"] <= bucket["recall_5"] <= bucket["high"]
 
 
 def test_nobody_and_one_user_are_no_mistake() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
@@ -144,6 +145,36 @@ def test_two_processes_train_and_measure_as_one_does(elsewhere: Executor, tmp_pa
 @pytest.mark.parametrize("name", JOBS)
 def test_so_does_every_task_on_two_and_three(elsewhere: Executor, tmp_path: Path, name: str, processes: int) -> None:
     check(elsewhere, tmp_path, name, processes)
+
+
+class Rate(Callback):
+    """Keeps the learning rate and the best of what its scheduler watched, on each process, at the end."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        scheduler: Any = pl_module.lr_schedulers()
+        own = torch.tensor([trainer.optimizers[0].param_groups[0]["lr"], scheduler.best], dtype=torch.float64)
+        whole = trainer.strategy.all_gather(own)
+        if trainer.is_global_zero:
+            torch.save(whole, Path(trainer.default_root_dir) / "rates.pt")
+
+
+def slowed(folder: Path) -> list[list[float]]:
+    """Rate and best loss of each of two processes after a training that stops learning."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    scheduler = partial(ReduceLROnPlateau, monitor="train/loss_epoch", patience=0, factor=0.5)
+    task = Ranking(partial(LightGCN, dim=4), optimizer=partial(torch.optim.Adam, lr=0.5), lr_scheduler=scheduler)
+    made = trainer(folder, max_epochs=14, callbacks=[Rate()], limit_val_batches=0, **on(2))
+    made.fit(task, pairs(folder, 24))
+    rates: Tensor = torch.load(folder / "rates.pt", weights_only=True)
+    return rates.tolist()
+
+
+@pytest.mark.slow
+def test_a_scheduler_watches_the_same_figure_on_every_process(elsewhere: Executor, tmp_path: Path) -> None:
+    """Each process has a loss of its own rows; one that took it for all would soon learn at another rate."""
+    one, other = elsewhere.submit(slowed, tmp_path).result(timeout=300)
+    assert one == other and one[0] < 0.5
 
 
 @pytest.mark.parametrize("name", ["pairs", "histories", "conditioning"])

@@ -12,6 +12,7 @@ from recsys_lightning.errors import InputError, extra
 from recsys_lightning.reports.floors import FLOORS
 
 STEP = "trainer/global_step"
+"""What figures of training are drawn over: the name under which Lightning logs the step."""
 COLUMNS = ("best/score",)
 """Of the list of runs, beside their names and the figure of test that the first panel shows."""
 
@@ -63,7 +64,7 @@ def dashboard(task: str, k: int = 10) -> Sections:
         **TASKS[task](first),
         "Beyond accuracy": [Panel(f"{name} of val", (f"val/{name}",)) for name in beyond],
         "Behind the figures": [
-            Panel("By length of history", ("test/buckets",), "table"),
+            Panel("By group of users", ("test/buckets",), "table"),
             Panel("Recommendations, with hits marked", ("test/samples",), "table"),
             Panel("Floors", ("test/floors",), "table"),
             Panel("Items on a plane", ("test/projection",), "table"),

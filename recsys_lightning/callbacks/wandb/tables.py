@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_lightning.batches import CSR
@@ -20,14 +20,11 @@ from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.explain.advisor import Advisor
 from recsys_lightning.explain.catalogue import Catalogue
 from recsys_lightning.explain.protocols import Additive
-from recsys_lightning.metrics.buckets import bins
 from recsys_lightning.reports.floors import Floor
 from recsys_lightning.tasks.evaluation import RankingTask
 
 USERS = 20
 """Users of the table of recommendations."""
-BINS = 4
-"""Buckets of users by the length of their history."""
 EXPLAINED, REASONS = 3, 5
 """Users whose first recommendations are explained, as many for each; and reasons for each of these."""
 HIT, GAP = "✓ ", " · "
@@ -58,22 +55,17 @@ def subjects(task: RankingTask, data: InteractionsDataModule) -> dict[str, Subje
     return found
 
 
-def bucket_table(task: RankingTask) -> Table:
-    """Every figure, as a mean over the users of each length of history (visible rows, in the domain)."""
-    assert task.per_user is not None
-    user, values, domain = (task.per_user.user.cpu(), task.per_user.values, task.per_user.domain)
-    code = torch.zeros_like(user) if domain is None else domain.cpu()
-    length = task.views.rows_in_domains.cpu()[user, code].numpy()
-    numbers = {name: value.cpu().numpy() for name, value in values.items()}
-    rows = []
-    for place, name in enumerate(task.domains or ("",)):
-        own = (code == place).numpy()
-        by = bins(length[own], BINS)
-        for bucket, title in enumerate(by.names):
-            inside = by.code == bucket
-            means = [_mean(value[own][inside]) for value in numbers.values()]
-            rows.append([name, "history length", title, int(inside.sum()), *means])
-    return Table(["domain", "of", "bucket", "users", *numbers], rows)
+def bucket_table(facts: Path) -> Table | None:
+    """How good the model is for whom, under the names that the report has: see `reports.user_groups`.
+
+    Args:
+        facts: `facts.json`, as `WriteResults` left it; None is returned where it is not there.
+    """
+    if not facts.is_file():
+        return None
+    buckets: list[dict[str, Any]] = json.loads(facts.read_text(encoding="utf-8"))["buckets"]
+    names = list(dict.fromkeys(name for bucket in buckets for name in bucket))
+    return Table(names, [[bucket.get(name) for name in names] for bucket in buckets]) if buckets else None
 
 
 def sample_table(found: Mapping[str, Subject]) -> Table:
@@ -148,9 +140,3 @@ def _hidden(part: RankingLoader, user: Tensor, members: Sequence[Tensor], code: 
         columns.append(torch.cat([own, others]).unique())  # type: ignore[no-untyped-call]
         count[one] = len(columns[-1])
     return CSR(torch.cat([count.new_zeros(1), count.cumsum(0)]), torch.cat(columns))
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    """Of those that are numbers; None where none is."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if len(numbers) else None

@@ -17,6 +17,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.callbacks.vectors import WriteVectors
 from recsys_lightning.callbacks.wandb.artifacts import log_file, source_of, use
+from recsys_lightning.callbacks.wandb.dashboards import STEP
 from recsys_lightning.callbacks.wandb.facts import data_card, git_state
 from recsys_lightning.callbacks.wandb.geometry import histograms, projection_table, vectors_of
 from recsys_lightning.callbacks.wandb.logger import tolerated
@@ -38,7 +39,6 @@ from recsys_lightning.models.modes import evaluating
 from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.tasks.evaluation import RankingTask
 
-STEP = "trainer/global_step"
 SWEEP = "WANDB_SWEEP_ID"
 """Set by the agent of a sweep."""
 
@@ -51,7 +51,7 @@ class TrackRun(Callback):
 
     At the start of every run: the data card, the commit of the working folder, and the files that it reads with the
     artifacts that these are; of a fit also which figures are best when largest, and which when smallest. At the end of
-    a fit: the best checkpoint as an artifact. At the end of a test: tables of figures by length of history, of sample
+    a fit: the best checkpoint as an artifact. At the end of a test: tables of figures by group of users, of sample
     recommendations, of reasons and of floors; histograms of norms, cosines and gates; items on a plane. At the end of
     predict: exported vectors as an artifact.
 
@@ -93,9 +93,10 @@ class TrackRun(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what lies behind the figures."""
+        folder = run_folder(trainer)
         for told in _told(trainer, pl_module):
             with torch.no_grad(), evaluating(told[1].recommender):
-                _log_test(trainer, *told)
+                _log_test(trainer, folder, *told)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the vectors, where they were written."""
@@ -153,10 +154,10 @@ def _told(trainer: Trainer, module: LightningModule) -> list[Doing]:
     return [(logger.experiment, module, data) for logger in wandb_loggers(trainer)]
 
 
-def _log_test(trainer: Trainer, run: Any, task: RankingTask, data: InteractionsDataModule) -> None:
+def _log_test(trainer: Trainer, folder: Path, run: Any, task: RankingTask, data: InteractionsDataModule) -> None:
     """Each part by itself: one that fails must not cost the others."""
-    with tolerated("figures by length of history"):
-        _log(trainer, run, {"test/buckets": bucket_table(task)})
+    with tolerated("figures by group of users"):
+        _log(trainer, run, {"test/buckets": bucket_table(folder / "facts.json")})
     with tolerated("the floors"):
         floors = cached_floors(data, task.k)
         run.summary.update({f"floors/{floor.name}/{name}": one for floor in floors for name, one in floor.test.items()})

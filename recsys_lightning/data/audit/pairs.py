@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys_lightning.data.audit.case import Case, Finding, Found
 from recsys_lightning.data.prepared import fingerprint
 from recsys_lightning.data.rows import distinct
-from recsys_lightning.schema import SPLITS
+from recsys_lightning.schema import SPLITS, TRAIN
 
 
 def duplicates(case: Case) -> Found:
@@ -67,7 +67,7 @@ def index_order(case: Case) -> Found:
 
     Whatever else they follow, such as how often an item is tested, a model can read from its row.
     """
-    rows, train, found = case.rows, case.part == 0, []
+    rows, train, found = case.rows, case.part == SPLITS.index(TRAIN), []
     for what, codes, ids in (("users", rows.user, rows.user_ids), ("items", rows.item, rows.item_ids)):
         known = np.zeros(len(ids), np.bool_)
         known[codes[train]] = True

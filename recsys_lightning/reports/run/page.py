@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.errors import InputError
 from recsys_lightning.reports.run.background import cold_start, data_card, environment, method
 from recsys_lightning.reports.run.behaviour import correlations, groups, lists
@@ -41,7 +41,7 @@ def write_pages(folder: Path, to: Path | None = None, html: bool = True) -> list
     pages = {MARKDOWN: page_markdown(page), **({HTML: page_html(page)} if html else {})}
     try:
         goal.mkdir(parents=True, exist_ok=True)
-        return [_write(goal / name, text) for name, text in pages.items()]
+        return [write_text(goal / name, text) for name, text in pages.items()]
     except OSError as error:
         raise InputError(
             f"The page cannot be written to {goal}: {error.strerror}. Choose another: --to FOLDER."
@@ -82,13 +82,3 @@ def _untested(run: Run) -> tuple[str, list[Block]]:
         value = number(run.curves.best[1])
         blocks.append(Tiles([Tile(f"best {run.curves.monitor}", value, "of val, which selects: no result")]))
     return title, blocks
-
-
-def _write(file: Path, text: str) -> Path:
-    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return file

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from recsys_lightning.cli.wandb_account import PROJECT
 from recsys_lightning.data.recipe import Recipe
 from tests.conftest import REPOSITORY
 from tests.wandb_log import Logged, read_run
@@ -49,6 +50,7 @@ class Home:
             patch.setattr("sys.argv", ["recsys"])
             patch.setenv("WANDB_API_KEY", CANARY)
             patch.setenv("WANDB_DATA_DIR", str(self.root / "wandb-data"))
+            patch.setenv("WANDB_PROJECT", "")
             patch.setenv("PL_GLOBAL_SEED", "0")  # put back, whatever the run sets
             patch.setattr("recsys_lightning.callbacks.watching.picture", lambda section: section.title)  # takes long
             warnings.simplefilter("ignore")
@@ -77,7 +79,7 @@ class Home:
 
     def read(self, log: Path) -> Told:
         """What was written there, and the run's own folder."""
-        return Told(self.root / "runs" / "lightning_logs" / log.name.rsplit("-", 1)[1], read_run(log))
+        return Told(self.root / "runs" / PROJECT / log.name.rsplit("-", 1)[1], read_run(log))
 
 
 @pytest.fixture(scope="session")

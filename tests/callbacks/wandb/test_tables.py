@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,6 @@ from recsys_lightning.callbacks.wandb.tables import (
 )
 from recsys_lightning.data.recipe import Recipe
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.metrics.evaluator import PerUser
 from recsys_lightning.models import EASE, Popularity
 from recsys_lightning.reports.floors import Floor
 from recsys_lightning.tasks.ranking import Ranking
@@ -35,14 +33,14 @@ def ranked(folder: Path, model: Any, module: InteractionsDataModule) -> Ranking:
     return task
 
 
-def test_buckets_are_means_of_users_and_absent_figures_are_none() -> None:
-    values = {"ndcg_5": torch.tensor([0.0, 1.0, 0.5, math.nan])}
-    views = SimpleNamespace(rows_in_domains=torch.tensor([[1], [1], [9], [30]]))
-    task: Any = SimpleNamespace(per_user=PerUser(torch.arange(4), values), views=views, domains=())
-    table = bucket_table(task)
-    assert table.columns == ["domain", "of", "bucket", "users", "ndcg_5"]
-    assert sum(row[3] for row in table.rows) == 4
-    assert {row[2]: row[4] for row in table.rows} == {"1": 0.5, "9": 0.5, "30": None}
+def test_buckets_are_those_of_the_report(tmp_path: Path) -> None:
+    facts = tmp_path / "facts.json"
+    assert bucket_table(facts) is None
+    facts.write_text('{"buckets": []}')
+    assert bucket_table(facts) is None
+    facts.write_text('{"buckets": [{"of": "genre", "users": 2, "low": null}, {"of": "genre", "users": 1, "high": 1}]}')
+    expected = Table(["of", "users", "low", "high"], [["genre", 2, None, None], ["genre", 1, None, 1]])
+    assert bucket_table(facts) == expected
 
 
 def test_each_domain_has_lists_of_its_own_items(tmp_path: Path) -> None:

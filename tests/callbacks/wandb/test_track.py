@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import yaml
 
 from recsys_lightning.callbacks.wandb.track import SWEEP, define_metrics
+from recsys_lightning.cli.wandb_account import PROJECT
+from recsys_lightning.reports.user_groups import ACTIVITY, DOMAIN, GENRE, POPULARITY
 from recsys_lightning.tasks.evaluation import RankingTask
 from tests.callbacks.wandb.conftest import CANARY, Home, Told
 
@@ -41,9 +44,11 @@ def test_figures_are_grouped_and_the_best_is_in_the_summary(ranking: dict[str, T
 def test_a_test_logs_what_lies_behind_its_figures(ranking: dict[str, Told]) -> None:
     run, metrics = ranking["test"].run, ranking["test"].metrics
     buckets = run.table("test/buckets")
-    assert sum(row["users"] for row in buckets) == metrics["users"]
-    for name in ("ndcg_10", "recall_20"):
-        mean = sum(row["users"] * row[name] for row in buckets) / metrics["users"]
+    facts = json.loads((ranking["test"].folder / "facts.json").read_text())
+    assert buckets == facts["buckets"] and {row["of"] for row in buckets} >= {ACTIVITY, POPULARITY, GENRE}
+    activity = [row for row in buckets if row["of"] == ACTIVITY]
+    for name in ("ndcg_10", "recall_10"):
+        mean = sum(row["users"] * row[name] for row in activity) / metrics["users"]
         assert mean == pytest.approx(metrics[f"test/{name}"], abs=1e-9)
     samples = run.table("test/samples")
     assert len(samples) == 20
@@ -73,7 +78,8 @@ def test_histograms_hold_everybody_who_was_trained(ranking: dict[str, Told], on_
     conditioned = on_vectors["Conditioning"][1].run
     assert {"test/cosine_movie", "test/cosine_book", "test/norm_user_movie"} <= conditioned.names
     assert {row["domain"] for row in conditioned.table("test/samples")} == {"movie", "book"}
-    assert {row["domain"] for row in conditioned.table("test/buckets")} == {"movie", "book"}
+    domains = {row["name"] for row in conditioned.table("test/buckets") if row["of"] == DOMAIN}
+    assert domains == {"movie", "book"}
 
 
 def test_files_are_artifacts_and_later_runs_say_which_they_read(
@@ -85,7 +91,7 @@ def test_files_are_artifacts_and_later_runs_say_which_they_read(
     assert model["type"] == "model" and model["files"] == [str(fit.folder / "checkpoints" / "best.ckpt")]
     digest = model["metadata"]["digest"]
     assert set(model["aliases"]) == {"latest", digest}
-    assert test.run.config["sources"]["checkpoint"]["artifact"] == f"lightning_logs/{name}:{digest}"
+    assert test.run.config["sources"]["checkpoint"]["artifact"] == f"{PROJECT}/{name}:{digest}"
     vectors = predict.run.artifacts[f"vectors-{predict.folder.name}"]
     assert vectors["metadata"]["sources"]["checkpoint"]["digest"] == digest
     fitted = on_vectors["Conditioning"][0].run
