@@ -51,11 +51,11 @@ class AttentionDiagnostics(Watch):
     """Measures after each validation what the heads of a conditioner attend to.
 
     Logged as `attention/entropy` (mean over heads, by log tokens: 1 where weights are uniform, 0 where one token has
-    all), `attention/divergence` (mean Jensen-Shannon divergence of two heads, by log 2: 0 where heads are identical),
-    `attention/by_user` (mutual information of user and token, by log tokens: 0 where attention does not depend on the
-    user), `attention/dead_heads`, and the share of the weight that each kind of tokens has: `attention/own`,
-    `attention/shared` and `attention/context`. Warns once of heads that are uniform or identical, and of attention that
-    does not hear the user.
+    all), `attention/divergence` (mean Jensen-Shannon divergence of two heads, by log 2: 0 where heads are identical,
+    left out where there is one), `attention/by_user` (mutual information of user and token, by log tokens: 0 where
+    attention does not depend on the user), `attention/dead_heads`, and the share of the weight that each kind of tokens
+    has: `attention/own`, `attention/shared` and `attention/context`. Warns once of heads that are uniform or identical,
+    and of attention that does not hear the user.
 
     Args:
         users: who are looked at, at most; more are sampled. Unlike conditions, weights are made for this alone.
@@ -87,7 +87,7 @@ class AttentionDiagnostics(Watch):
         apart = ~torch.eye(len(heads.divergence), dtype=torch.bool, device=weights.device)
         figures = {
             "entropy": float(heads.entropy.mean()),
-            "divergence": float(heads.divergence[apart].mean()),
+            **({"divergence": float(heads.divergence[apart].mean())} if apart.any() else {}),
             "by_user": float(heads.by_user.mean()),
             "dead_heads": float(len(heads.dead)),
         }

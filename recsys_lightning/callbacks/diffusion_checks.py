@@ -50,7 +50,7 @@ from recsys_lightning.tasks.evaluation import RankingTask
 
 FLOORS: tuple[type[ClosedForm], ...] = (Popularity, EASE)
 LOOKED_AT = 512
-"""Users of a domain whose samples of two seeds are compared."""
+"""Tested users of a domain, at most, whose samples of two seeds are compared."""
 
 Values = NDArray[np.float64]
 Scores = Callable[[RankingBatch], Tensor]
@@ -127,6 +127,8 @@ class DiffusionChecks(Callback):
         state, figure = model.encode(task.views), f"ndcg_{task.k[0]}"
         values, notes = self._values(task, data, model, state, figure)
         names = task.domains or ("",)
+        assert task.per_user is not None
+        tested = _tested(task.per_user, len(names))
         differences: list[dict[str, Any]] = [
             {"of": of, "against": against, "domain": name, "p": chance(values[of][code], values[against][code])}
             | paired_interval(values[of][code], values[against][code], draws=self.resamples, seed=self.seed)._asdict()
@@ -153,7 +155,11 @@ class DiffusionChecks(Callback):
                 "prediction": model.prediction,
             },
             "sampler": asdict(model.sampler),
-            "start": [{"domain": name} | _start(task, model, state, code) for code, name in enumerate(names)],
+            "start": [
+                {"domain": name} | _start(model, state, tested[code].to(task.device), code)
+                for code, name in enumerate(names)
+                if len(tested[code])
+            ],
             "ways": ways,
             "differences": differences,
             "notes": notes,
@@ -257,17 +263,21 @@ def _by_domain(found: PerUser, figure: str) -> dict[int, Values]:
 def _exchanged(found: PerUser, num_users: int, num_domains: int, seed: int) -> Tensor:
     """(M, U) whose condition each user is told: of another tested user of the domain, where there is one."""
     told = torch.arange(num_users).expand(num_domains, -1).clone()
-    domain = torch.zeros_like(found.user) if found.domain is None else found.domain
-    for code in range(num_domains):
-        users = found.user[domain == code].cpu()
+    for code, users in enumerate(_tested(found, num_domains)):
         circle = users[torch.from_numpy(np.random.default_rng([seed, code]).permutation(len(users)))]
         told[code, circle] = circle.roll(1)
     return told
 
 
-def _start(task: RankingTask, model: DiffusionRecommender, state: Encoded, code: int) -> dict[str, Any]:
+def _tested(found: PerUser, num_domains: int) -> list[Tensor]:
+    """The users who are tested in each domain, ascending, on the CPU."""
+    domain = torch.zeros_like(found.user) if found.domain is None else found.domain
+    return [found.user[domain == code].cpu() for code in range(num_domains)]
+
+
+def _start(model: DiffusionRecommender, state: Encoded, tested: Tensor, code: int) -> dict[str, Any]:
     """Mean and deviation of what samples start from; and how much of single samples' variance is the noise's doing."""
-    user = torch.arange(min(model.num_users, LOOKED_AT), device=task.device)
+    user = tested[:LOOKED_AT]
     noise = noise_of(user, code, 1, model.dim, model.sampler.seed)
     one = replace(model.sampler, samples=1)
     pair = [model.sample(state, user, code, replace(one, seed=one.seed + other)) for other in (0, 1)]

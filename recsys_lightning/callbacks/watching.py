@@ -174,7 +174,7 @@ class Watch(Recorder):
     def nothing(self, module: LightningModule) -> str:
         """Why there is nothing to look at; empty where there is."""
         reason = without_conditions(module)
-        if not reason and isinstance(module, RankingTask) and len(module.domains) < self.least_domains:
+        if not reason and isinstance(module, RankingTask) and max(1, len(module.domains)) < self.least_domains:
             return "the data have one domain"
         return reason
 

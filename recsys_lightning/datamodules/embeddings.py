@@ -119,6 +119,8 @@ class EmbeddingDataModule(InteractionsDataModule):
     ) -> UserDomainLoader:
         """Every user with rows of a split, once a domain, with one of these rows, made on the training device.
 
+        Negatives are items that the user has neither in train nor in this split.
+
         Args:
             split: train or val.
             rank: of this process.
@@ -126,7 +128,8 @@ class EmbeddingDataModule(InteractionsDataModule):
             batch_size: samples in a batch; as in training where None.
         """
         views = self.views_of(TRAIN).to(self._device())
-        known = CSR(*(tensor.to(views.device) for tensor in self.prepared.known(TRAIN)))
+        # no row that is to be ranked high is a negative, of val neither
+        known = CSR(*(tensor.to(views.device) for tensor in self.prepared.known(TRAIN, split)))
         return UserDomainLoader(
             CSR(*(tensor.to(views.device) for tensor in self.prepared.csr(split))),
             known,

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from itertools import combinations
-from math import acos, cos, pi
+from math import acos, ceil, cos, pi
 from typing import NamedTuple
 
 import torch
@@ -182,7 +182,9 @@ class DomainContrastive(ConditionLoss):
 
         mean of -log softmax_j(cos(c_b, p_j) / t)_b,    over j of b's domain with an item, other than b's own item
 
-    Popular items are what others have, so this speaks against them: with a large weight, conditions rank worse.
+    Items that b's user has in train too are not left out: where another user's p_j is one of these, it counts as a
+    negative. Popular items are what others have, so this speaks against them: with a large weight, conditions rank
+    worse.
 
     Args:
         weight: of this loss, above 0.
@@ -244,6 +246,9 @@ class CrossCovariance(ConditionLoss):
     def prepare(self, user: Tensor, item: Tensor, domain: Tensor) -> None:
         """Find the directions that are foreign to each domain."""
         own = [domain == code for code in range(int(domain.max()) + 1)]
+        item = item.clone()
+        for here in own:
+            item[here] -= item[here].mean(0)
         found = [foreign(user, item[~here], item[here], self.ratio) for here in own]
         widest = max(1, *(part.shape[1] for part in found))
         self.directions = torch.stack([nn.functional.pad(part, (0, widest - part.shape[1])) for part in found])
@@ -299,12 +304,20 @@ def refuse_contradictions(losses: Sequence[ConditionLoss]) -> None:
     for first, second in combinations(losses, 2):
         for keep, part in ((first, second), (second, first)):
             if isinstance(keep, Cosine) and isinstance(part, Diversity) and 2 * keep.widest < acos(part.target):
-                least = cos(min(pi, 2 * keep.widest))
                 raise InputError(
                     f"No conditions have a cosine of {keep.target:g} - {keep.tolerance:g} to their user and of "
                     f"{part.target:g} to one another: acos({keep.target - keep.tolerance:g}) twice is less than "
-                    f"acos({part.target:g}). Set Diversity's target to at least {least:.2f}, or Cosine's lower."
+                    f"acos({part.target:g}). Set Diversity's target to at least {_least(keep.widest):.2f}, or Cosine's "
+                    "lower."
                 )
+
+
+def _least(widest: float) -> float:
+    """The least cosine, in hundredths, of two conditions that are at an angle of at most `widest` to their user."""
+    hundredths = ceil(100 * cos(min(pi, 2 * widest)))
+    if 2 * widest < acos(hundredths / 100):  # by rounding
+        hundredths += 1
+    return hundredths / 100
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ def foreign(user: Tensor, others: Tensor, own: Tensor, ratio: float) -> Tensor:
 
     Args:
         user: (U, D).
-        others: (n, D) items.
+        others: (n, D) items. Those of several domains are centred domain by domain, as what lies between two means is
+            nothing that items of a domain differ in.
         own: (m, D) items.
         ratio: above 1.
 

@@ -100,7 +100,8 @@ class Conditioned(Recommender):
             item: (B,) left out of each user's history, as it is to be predicted.
         """
         own, context, mask = self._inputs(views, user, item)
-        return self.conditioner.all_domains(own, context, mask) * self.user_scale
+        every = self.conditioner.all_domains(own, context, mask) * self.user_scale
+        return every.to(views.vectors.user.dtype)
 
     def attention(self, views: Views, user: Tensor) -> Tensor:
         """What users (B,) attend to in every domain, (B, M, heads, tokens): prototypes, shared tokens, history."""
@@ -109,14 +110,15 @@ class Conditioned(Recommender):
 
     def _inputs(self, views: Views, user: Tensor, item: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Users (B, D), and the items of their histories (B, L, D) with what is real of them (B, L)."""
-        own = _one_each(views)[user] / self.user_scale
+        dtype = self.conditioner.query.weight.dtype  # of the parameters, which may be half where vectors are single
+        own = (_one_each(views)[user] / self.user_scale).to(dtype)
         if not self.history:
             return own, None, None
         entries = views.history.of(user) if item is None else views.history.without(user, item)
         first = (entries.mask.sum(1) - self.history).clamp(min=0)
         place = first[:, None] + torch.arange(self.history, device=user.device)
         tokens = views.derive(_padded)[entries.item.gather(1, place)] / self.item_scale
-        return own, tokens, entries.mask.gather(1, place)
+        return own, tokens.to(dtype), entries.mask.gather(1, place)
 
 
 def _one_each(views: Views) -> Tensor:

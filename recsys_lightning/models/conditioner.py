@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Integral, Real
 from operator import index
 from typing import Literal, TypeAlias, get_args, overload
 
@@ -12,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from recsys_lightning.errors import InputError
+from recsys_lightning.models.conditioner_input import HALF, refuse_tensors
 
 Mode: TypeAlias = Literal["film", "residual", "attention"]
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 class DomainEmbedding(nn.Module):
@@ -147,8 +147,9 @@ class AttentionConditioner(nn.Module):
             shared tokens and the context in this order.
 
         Raises:
-            InputError: a shape does not fit, or a domain is none of these.
+            InputError: a type or shape does not fit, or a domain is none of these.
         """
+        refuse_tensors(user_emb, context, context_mask, self.query.weight)
         domain = self._domain(domain_id, len(user_emb))
         if isinstance(domain, int):
             chosen, place = self.tokens()[domain : domain + 1], None
@@ -187,6 +188,7 @@ class AttentionConditioner(nn.Module):
 
         Arguments are those of a call; see there.
         """
+        refuse_tensors(user_emb, context, context_mask, self.query.weight)
         condition, weights = self._conditions(user_emb, self.tokens(), None, context, context_mask)
         return (condition, weights) if need_weights else condition
 
@@ -198,7 +200,6 @@ class AttentionConditioner(nn.Module):
         Returns:
             (B, G, D) and attention (B, G, H, N + L); G is 1 where there is a place.
         """
-        self._refuse_shapes(user, context, mask)
         if context is not None and mask is not None:  # a weight of 0 would not silence what is not finite
             context = context.masked_fill(~mask[..., None], 0.0)
         logits = self._logits(user, tokens)
@@ -304,22 +305,6 @@ class AttentionConditioner(nn.Module):
     def _ids(self) -> str:
         return ", ".join(map(str, range(self.num_domains)))
 
-    def _refuse_shapes(self, user: Tensor, context: Tensor | None, mask: Tensor | None) -> None:
-        width = self.query.in_features
-        if user.dim() != 2 or user.shape[1] != width:
-            raise InputError(f"AttentionConditioner reads users of the shape (B, {width}), not {tuple(user.shape)}.")
-        if mask is not None and context is None:
-            raise InputError("There is a context_mask without a context. Hand over both, or neither.")
-        if context is not None and (context.dim() != 3 or context.shape[::2] != user.shape):
-            raise InputError(
-                f"The context of {len(user)} users has the shape ({len(user)}, L, {width}), not {tuple(context.shape)}."
-            )
-        if mask is not None and context is not None and (mask.shape != context.shape[:2] or mask.dtype != torch.bool):
-            raise InputError(
-                f"The context_mask is of bool and of the shape {tuple(context.shape[:2])}, not of {mask.dtype} and "
-                f"{tuple(mask.shape)}."
-            )
-
 
 def _one_token(shared_tokens: int) -> str:
     said = (
@@ -335,6 +320,10 @@ def _one_token(shared_tokens: int) -> str:
 def _refuse_out_of_range(
     dim: int, heads: int, domains: int, dropout: float, tokens: int, shared: int, mode: str
 ) -> None:
+    sizes = {"emb_dim": dim, "num_heads": heads, "num_domains": domains, "num_tokens": tokens, "shared_tokens": shared}
+    for name, size in sizes.items():
+        if not isinstance(size, Integral):
+            raise InputError(f"AttentionConditioner needs a whole number as {name}, and was given {size!r}.")
     if dim < 1 or heads < 1 or dim % heads:
         raise InputError(
             f"AttentionConditioner needs an emb_dim that num_heads divides, and was given {dim} and {heads}."
@@ -344,7 +333,7 @@ def _refuse_out_of_range(
             "AttentionConditioner needs at least 1 of num_domains and num_tokens and no negative shared_tokens, and "
             f"was given {domains}, {tokens} and {shared}."
         )
-    if not 0 <= dropout < 1:
-        raise InputError(f"AttentionConditioner needs a dropout from 0 to less than 1, and was given {dropout}.")
+    if not (isinstance(dropout, Real) and 0 <= dropout < 1):
+        raise InputError(f"AttentionConditioner needs a dropout from 0 to less than 1, and was given {dropout!r}.")
     if mode not in get_args(Mode):
         raise InputError(f"AttentionConditioner knows the modes {', '.join(get_args(Mode))}, and was given {mode!r}.")

@@ -25,6 +25,7 @@ from recsys_lightning.models.conditioned import Conditioned
 from recsys_lightning.models.domains import domain_of
 from recsys_lightning.schema import VAL, Schema
 from recsys_lightning.tasks.evaluation import RankingTask
+from recsys_lightning.tasks.precision import refuse_float16
 
 VAL_SAMPLES = 8192
 """The losses of val are of at most so many: negatives of one take 4 KiB with the defaults and a width of 64."""
@@ -85,7 +86,12 @@ class Conditioning(RankingTask):
         self.recommender = self.make_recommender(schema)
 
     def on_fit_start(self) -> None:
-        """Take the train views; the losses see the frozen vectors, whose size is measured."""
+        """Take the train views; the losses see the frozen vectors, whose size is measured.
+
+        Raises:
+            InputError: the precision is 16-true.
+        """
+        refuse_float16(self)
         super().on_fit_start()
         self.recommender.standardise(self.fitting_views)
         self._prepare()

@@ -9,10 +9,10 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from recsys_lightning.batches import RankingBatch, UserDomainBatch
-from recsys_lightning.errors import InputError
 from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
 from recsys_lightning.schema import Schema
 from recsys_lightning.tasks.evaluation import RankingTask
+from recsys_lightning.tasks.precision import refuse_float16
 
 
 class Diffusion(RankingTask):
@@ -56,11 +56,7 @@ class Diffusion(RankingTask):
         Raises:
             InputError: the precision is 16-true.
         """
-        if self.trainer.precision == "16-true":
-            raise InputError(
-                "Diffusion does not train in 16-true: parameters and Adam's steps overflow or vanish in float16, and "
-                "the loss becomes NaN. Set --trainer.precision bf16-true or 16-mixed."
-            )
+        refuse_float16(self)
         super().on_fit_start()
         self.recommender.standardise(self.fitting_views)
 

@@ -13,12 +13,14 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
 
 from recsys_lightning.batches import Vectors, Views
 from recsys_lightning.callbacks import diffusion_checks
 from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks
 from recsys_lightning.data.vectors import write_vectors
 from recsys_lightning.errors import InputError
+from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
 from recsys_lightning.models.ease import EASE
 from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.reports.floors import Floor
@@ -122,11 +124,24 @@ def test_the_figures_are_those_of_the_evaluation(tmp_path: Path, learned: Found)
         assert entry["mean"] == pytest.approx(values["as tested", domain] - values["EASE", domain], abs=3e-6)
 
 
-def test_samples_of_two_seeds_are_of_users_who_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusion_checks, "LOOKED_AT", 2)
-    user, domain = torch.tensor([7, 2, 5, 9, 1]), torch.tensor([0, 1, 1, 1, 0])
-    tested = diffusion_checks._tested(PerUser(user, {}, domain), 3)
-    assert [users.tolist() for users in tested] == [[7, 1], [2, 5, 9], []]
+def test_nobody_is_sampled_in_a_domain_without_test_rows_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, sampled, sample = data(overlap=0.3), [set[int](), set[int]()], DiffusionRecommender.sample
+
+    def seen(self: DiffusionRecommender, state: Any, user: Tensor, domain: int, *rest: Any) -> Tensor:
+        sampled[domain] |= set(user.tolist())
+        return sample(self, state, user, domain, *rest)
+
+    monkeypatch.setattr(DiffusionRecommender, "sample", seen)
+    monkeypatch.setattr(diffusion_checks, "compute_floors", lambda *_: [])
+    made = trainer(tmp_path, max_epochs=1, callbacks=[DiffusionChecks([], resamples=100)], limit_val_batches=0)
+    task = diffusion(steps=2, samples=1)
+    made.fit(task, world)
+    made.test(task, world, verbose=False)
+    held, domain = world.prepared.csr("test"), world.views.domain
+    assert domain is not None and len(json.loads((tmp_path / "checks.json").read_text())["start"]) == 2
+    for code in range(2):
+        tested = set(held.row[domain[held.col] == code].tolist())
+        assert tested == sampled[code] and len(tested) < world.prepared.num_users
 
 
 def test_where_it_does_not_beat_a_floor_it_is_said(learned: Found) -> None:

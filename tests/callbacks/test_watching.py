@@ -15,17 +15,26 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
+from recsys_lightning.batches import Vectors
 from recsys_lightning.callbacks.attention_diagnostics import AttentionDiagnostics
 from recsys_lightning.callbacks.cosine_diagnostics import CosineDiagnostics
 from recsys_lightning.callbacks.domain_diversity import DomainDiversity
 from recsys_lightning.callbacks.overfitting import Overfitting
 from recsys_lightning.callbacks.watching import Watch, drawn
+from recsys_lightning.data.recipe import Recipe
+from recsys_lightning.data.vectors import write_vectors
+from recsys_lightning.datamodules.embeddings import EmbeddingDataModule
+from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
+from recsys_lightning.losses.conditions import Reconstruction
+from recsys_lightning.models.conditioned import Conditioned
 from recsys_lightning.models.mf import MF
+from recsys_lightning.tasks.conditioning import Conditioning
 from recsys_lightning.tasks.ranking import Ranking
 from tests.callbacks.told import NOTHING, SAME, Scripted, Told, fit, masks, world
 from tests.conftest import REPOSITORY, Recsys
 from tests.tasks.test_base import data, trainer
+from tests.worlds import MemorySource
 
 WEIGHTS = torch.randn(120, 2, 2, 3, generator=torch.Generator().manual_seed(0)).softmax(-1)
 STEPS = [(SAME + share * (masks() - SAME), NOTHING) for share in (0.2, 0.4, 0.6, 0.8)]

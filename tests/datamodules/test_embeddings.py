@@ -19,7 +19,7 @@ from recsys_lightning.datamodules.embeddings import EmbeddingDataModule
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError
 from recsys_lightning.models import GAT, MF, DotProduct
-from recsys_lightning.schema import TRAIN
+from recsys_lightning.schema import TRAIN, VAL
 from recsys_lightning.tasks.base import Task
 from recsys_lightning.tasks.evaluation import RankingTask
 from recsys_lightning.tasks.ranking import Ranking
@@ -105,6 +105,17 @@ def test_data_of_one_domain_have_one_sample_a_user(tmp_path: Path) -> None:
     base = InteractionsDataModule(MemorySource(), Recipe(split="random"))
     (batch,) = EmbeddingDataModule(base, written(tmp_path, base)).user_loader(TRAIN)
     assert batch.known.all() and not batch.domain.any() and len(batch.user) == len(batch.user.unique())
+
+
+def test_no_item_that_a_user_has_in_train_or_in_val_is_a_negative_in_val(tmp_path: Path) -> None:
+    base = InteractionsDataModule(DomainSource(), Recipe(split="leave_last_out", val=3, test=1))
+    data = EmbeddingDataModule(base, written(tmp_path, base), negatives=50)
+    taken = data.prepared.known(TRAIN, VAL)
+    pairs = set(zip(taken.row.tolist(), taken.col.tolist(), strict=True))
+    for batch in data.user_loader(VAL):
+        assert not pairs & {
+            (user, item) for user, row in zip(batch.user.tolist(), batch.negative.tolist(), strict=True) for item in row
+        }
 
 
 def test_a_task_that_trains_on_users_in_domains_is_refused_where_there_are_pairs_alone(tmp_path: Path) -> None:

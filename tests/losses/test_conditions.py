@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import warnings
-from math import acos, cos, log
+from math import acos, log
 from typing import Any
 
 import numpy as np
@@ -282,6 +282,19 @@ class TestCrossCovariance:
             loss.prepare(batch().user, batch().user, torch.zeros(B, dtype=torch.long))
         assert loss(batch(domains=1)) == 0
 
+    @pytest.mark.parametrize("apart", [0.0, 2.0])
+    def test_what_lies_between_two_other_domains_hides_and_makes_no_direction(self, apart: float) -> None:
+        """All domains have the very same items, those of two moved along an axis in which no item varies."""
+        generator = torch.Generator().manual_seed(0)
+        items = torch.zeros(200, 8).index_copy(1, torch.arange(4), torch.randn(200, 4, generator=generator))
+        every, domain = items.repeat(3, 1), torch.arange(600) // 200
+        every[:, 6] += apart * (domain - 1)
+        user, loss = torch.randn(300, 8, generator=generator), CrossCovariance()
+        given = every.clone()
+        with pytest.warns(UserWarning, match="has nothing to take away"):
+            loss.prepare(user, every, domain)
+        assert torch.equal(every, given)  # the resident vectors stay as they are
+
 
 class TestContradictions:
     @settings(max_examples=50, deadline=None)
@@ -299,9 +312,19 @@ class TestContradictions:
     def test_in_words(self) -> None:
         with pytest.raises(InputError) as caught:
             refuse_contradictions([Cosine(target=0.95, tolerance=0.05), DomainRanking(), Diversity(target=0.2)])
-        least = cos(2 * acos(0.9))
-        assert f"at least {least:.2f}, or Cosine's lower" in str(caught.value)
-        refuse_contradictions([Cosine(target=0.95, tolerance=0.05), Diversity(target=least + 0.01)])
+        assert "at least 0.62, or Cosine's lower" in str(caught.value)
+
+    @settings(max_examples=100, deadline=None)
+    @given(keep=st.integers(-100, 100) | st.floats(-100, 100), tolerance=st.integers(0, 10))
+    def test_the_least_target_that_is_suggested_is_taken(self, keep: float, tolerance: int) -> None:
+        cosine = Cosine(target=keep / 100, tolerance=tolerance / 100)
+        try:
+            refuse_contradictions([cosine, Diversity(target=-1.0)])
+        except InputError as refused:
+            least = str(refused).split("at least ")[1].split(",")[0]
+            refuse_contradictions([cosine, Diversity(target=float(least))])
+            with pytest.raises(InputError):
+                refuse_contradictions([cosine, Diversity(target=max(-1.0, float(least) - 0.011))])
 
     def test_a_loss_twice(self) -> None:
         with pytest.raises(InputError, match="names DomainRanking twice"):

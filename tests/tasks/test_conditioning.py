@@ -253,6 +253,22 @@ def test_fit_test_and_predict(tmp_path: Path, small: Planted, options: dict[str,
     torch.testing.assert_close(written.user, conditions(again, small)[1])
 
 
+@pytest.mark.parametrize("history", [0, 5])
+def test_half_precision_trains_and_ranks(tmp_path: Path, small: Planted, history: int) -> None:
+    task = Conditioning(partial(Conditioned, history=history), k=[5])
+    made = trainer(tmp_path, max_epochs=2, precision="bf16-true")
+    made.fit(task, small.data)
+    assert all(value.dtype == torch.bfloat16 and value.isfinite().all() for value in task.parameters())
+    made.save_checkpoint(tmp_path / "trained.ckpt")
+    found = []
+    for precision in ("32-true", "bf16-true", "16-true"):  # what is trained may be ranked by in any of them
+        again = Conditioning(partial(Conditioned, history=history), k=[5])
+        measured: Any = {"ckpt_path": tmp_path / "trained.ckpt", "verbose": False, "weights_only": True}
+        trainer(tmp_path, precision=precision).test(again, small.data, **measured)
+        found.append(again.results["test/ndcg_5"])
+    assert found[0] > 0 and found == pytest.approx([found[0]] * 3, abs=0.02)
+
+
 def test_a_resumed_run_ends_as_one_that_was_not_cut(tmp_path: Path, small: Planted) -> None:
     ends = []
     for cut in (False, True):

@@ -102,12 +102,6 @@ def test_half_precision_trains_and_ranks(tmp_path: Path, precision: Any) -> None
     assert task.results[FIGURE] > 0
 
 
-def test_half_precision_that_cannot_train_is_refused(tmp_path: Path) -> None:
-    made = trainer(tmp_path, max_epochs=1, precision="16-true", limit_val_batches=0)
-    with pytest.raises(InputError, match=r"16-true.*--trainer\.precision bf16-true"):
-        made.fit(diffusion(), data())
-
-
 def test_lists_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     task, found = diffusion(steps=5), []
     trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(task, data())
