@@ -57,8 +57,7 @@ class UserDomainLoader(SampleLoader[UserDomainBatch]):
         self.user, self.domain = users[place[:, 0]], place[:, 1]
         if lost := free.numel() - len(self.user):
             warnings.warn(
-                f"{lost} times a user has every item of a domain, so no negative exists; these are left out of "
-                "training there.",
+                f"{lost} times a user has every item of a domain, so no negative exists; these are left out there.",
                 stacklevel=2,
             )
         super().__init__(len(self.user), batch_size, seed, self.user.device, rank, world_size)
