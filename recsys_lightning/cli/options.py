@@ -17,12 +17,18 @@ _ATTEMPTS = re.compile(
 """Lines that say what the parser tried, not what is wrong."""
 
 _NO_OPTION = "There is no option {name}.{near}{more}"
+_MISSING = "{name} must be given.{whence}{more}"
+_WHENCE = {
+    "data.vectors": " It is the file that `recsys predict` of an earlier run writes with "
+    "--trainer.callbacks+=WriteVectors; `recsys chain` runs both, one after the other.",
+}
+"""What makes the files that options name and that nobody has lying about."""
 _KINDS = (
     (r"Group '(?P<group>[^']+)' does not accept option '(?P<option>[^']+)'", _NO_OPTION),
     (r"Option '(?P<option>[^']+)' is not accepted", _NO_OPTION),
     (r"unrecognized arguments: --(?P<option>[^ =]+)", _NO_OPTION),
     (r"unrecognized arguments: (?P<option>.+)", "{option} is no option: options begin with two dashes."),
-    (r"arguments are required: (?:\w+\.)?(?P<option>\w+)", "{name} must be given.{more}"),
+    (r"arguments are required: (?:\w+\.)?(?P<option>\w+)", _MISSING),
     (r"Expected a dot import path string: (?P<value>\S+)", "{path}: there is no {value}.{near}"),
     (
         r"Expected a \S*Literal\[(?P<kind>.+?)\]\. Got value: (?P<value>\S+?)\.?(?:\s|$)",
@@ -56,7 +62,9 @@ def sentence(complaint: str, verb: str) -> str:
                 known = _options(classes[-1] if classes and head == path else head)
                 near = [f"{head}.{one}" for one in difflib.get_close_matches(last, known, 1)]
             hint = f" Did you mean {near[0]}?" if near else ""
-            return form.format(**{**parts, "path": path, "name": name, "more": more, "near": hint})
+            return form.format(
+                **{**parts, "path": path, "name": name, "more": more, "near": hint, "whence": _WHENCE.get(name, "")}
+            )
     return f"{path}: {text}" if path else text
 
 

@@ -47,7 +47,7 @@ class Prepared:
         users: row r describes user r: `user_id`, attribute columns.
         steps: what each step of preparation left, for the data card.
         split: how the split was made, in words.
-        fingerprint: sha256 over ids, pairs, splits, ratings and times.
+        fingerprint: what `fingerprint` makes of the interactions and of `positive`.
         on_request: node types that are no part of a graph unless asked for.
         positive: rows rated lower are no positives; None where all rows are.
         later: item columns that were gathered after the interactions.
@@ -234,7 +234,10 @@ class Prepared:
 
 
 def fingerprint(interactions: Interactions, positive: float | None = None) -> str:
-    """Sha256 over ids, pairs, splits, ratings, times, and which ratings are positives: equal ones mean equal data."""
+    """Sha256 over ids, pairs, splits, ratings, times, orders, domains of items, and which ratings are positives.
+
+    Equal ones mean equal data, but for the names of the domains.
+    """
     digest = hashlib.sha256(b"" if positive is None else f"positive:{positive};".encode())
     for ids in (interactions.user_ids, interactions.item_ids):
         values = ids.to_pylist()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from recsys_lightning.atomic import replacing
 from recsys_lightning.batches import Vectors
 from recsys_lightning.data.reading.checks import require_file
 from recsys_lightning.errors import InputError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 NAMES = ("user", "item")
+IDS = tuple(f"{name}_ids" for name in NAMES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def write_vectors(
     """
     tensors = {name: part.detach().float().cpu().contiguous() for name, part in zip(NAMES, vectors, strict=True)}
     for name, ids in _ids(prepared).items():
-        _require_finite(f"The vectors of {model}", name, tensors[name], ids)
+        _require_finite(f"The vectors of {model} hold", name, tensors[name], ids)
         tensors[f"{name}_ids"] = torch.frombuffer(bytearray(json.dumps(ids).encode()), dtype=torch.uint8)
     whole = schema or prepared.schema()
     facts = {"schema": json.dumps(whole.to_dict()), "rows": json.dumps(list(rows))}
@@ -92,13 +93,10 @@ def _save(file: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, facts)
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, file)
+        with replacing(file, durable=True) as temporary:
+            save_file(tensors, temporary, facts)
     except (SafetensorError, OSError) as error:
         needed = sum(part.numel() * part.element_size() for part in tensors.values())
         free = f" and {shutil.disk_usage(file.parent).free:,} are free" if file.parent.is_dir() else ""
@@ -106,16 +104,14 @@ def _save(file: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None
             f"{file} cannot be written ({error}): it needs about {needed:,} bytes{free}. What was there before is "
             "intact. Free some space, or choose another folder, then write it again."
         ) from error
-    finally:
-        if file.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def read_vectors(file: Path, prepared: Prepared) -> FrozenVectors:
     """Read a file of vectors that was made of the same data.
 
     Raises:
-        InputError: it cannot be read, is of other data, or holds numbers that are not finite.
+        InputError: it cannot be read, is of other data, names other users or items than these data have in a row, or
+            holds numbers that are not finite.
     """
     tensors, facts = _load(file)
     schema = _schema(file, facts)
@@ -135,7 +131,8 @@ def read_vectors(file: Path, prepared: Prepared) -> FrozenVectors:
             "Write it again."
         )
     for name, ids in _ids(prepared).items():
-        _require_finite(str(file), name, tensors[name], ids)
+        _refuse_other_ids(file, name, tensors[f"{name}_ids"], ids)
+        _require_finite(f"{file} holds", name, tensors[name], ids)
     vectors = Vectors(user.float(), item.float())
     return FrozenVectors(vectors, _digest(vectors), facts["model"], _rows(file, facts))
 
@@ -147,14 +144,15 @@ def _ids(prepared: Prepared) -> dict[str, list[str]]:
 
 
 def _load(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The vectors, and what the file says of them."""
+    """The vectors, the ids of their rows, and what the file says of them."""
     from safetensors import SafetensorError, safe_open
 
     require_file(file)
     try:
         with safe_open(file, framework="pt") as opened:
             facts = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in NAMES if name in opened.keys()}  # noqa: SIM118
+            held = [name for name in (*NAMES, *IDS) if name in opened.keys()]  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in held}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{file} is no file of vectors, or is cut off ({error}). Give one that `recsys predict` with the callback "
@@ -167,6 +165,7 @@ def _load(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     lacking = [name for name in ("format", "model", "schema", "rows") if name not in facts]
     lacking += [name for name in NAMES if name not in tensors or not tensors[name].is_floating_point()]
+    lacking += [name for name in IDS if name not in tensors or tensors[name].dtype != torch.uint8]
     if lacking:
         raise InputError(
             f"{file} lacks {', '.join(lacking)}: it was not written by recsys_lightning. Give a file that `recsys "
@@ -215,12 +214,34 @@ def _refuse_other_data(file: Path, saved: Schema, given: Prepared) -> None:
         )
 
 
-def _require_finite(where: str, name: str, tensor: Tensor, ids: list[str]) -> None:
+def _refuse_other_ids(file: Path, name: str, saved: Tensor, ids: list[str]) -> None:
+    raw = saved.numpy().tobytes()
+    if raw == json.dumps(ids).encode():
+        return
+    try:
+        found: Any = json.loads(raw)
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise InputError(f"{file} holds {name}_ids that cannot be read. Write it again.")
+    for row, (theirs, ours) in enumerate(zip_longest(found, ids)):
+        if theirs != ours:
+            says = "nobody" if theirs is None else f"the {name} {theirs!r}"
+            here = "there is no such row" if ours is None else f"it is {ours!r}"
+            raise InputError(
+                f"{file} says that row {row} is of {says}, and in these data {here}: its rows would be taken for those "
+                f"of other {name}s. Write it again."
+            )
+
+
+def _require_finite(what: str, name: str, tensor: Tensor, ids: list[str]) -> None:
     bad = (~tensor.isfinite()).flatten(1).any(1).nonzero()[:, 0]
     if len(bad):
+        first = repr(ids[int(bad[0])])
+        whose = f"the {name} {first}" if len(bad) == 1 else f"{len(bad):,} {name}s, first for {first}"
         raise InputError(
-            f"{where} hold values that are no finite numbers for {len(bad):,} {name}s, first for {ids[int(bad[0])]!r}. "
-            "Train the model again that made them, and see that its loss stays finite."
+            f"{what} values that are no finite numbers for {whose}. Train the model again that made them, and see that "
+            "its loss stays finite."
         )
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from recsys_lightning.cli import main
 from recsys_lightning.cli.options import sentence
-from tests.conftest import Recsys
+from tests.conftest import REPOSITORY, Recsys
 from tests.worlds import write_csv
 
 HELP_ALL = "`recsys fit --help-all` lists what there is."
@@ -77,6 +77,13 @@ def test_what_is_missing_is_named(recsys: Recsys, words: list[str], said: str) -
     outcome = recsys("validate", *words)
     assert outcome.status == 2
     assert said in outcome.err and "`recsys validate " in outcome.err
+
+
+def test_who_lacks_the_vectors_of_another_run_reads_what_writes_them(recsys: Recsys) -> None:
+    outcome = recsys("fit", "--config", REPOSITORY / "experiments" / "synthetic-domains" / "conditioner.yaml")
+    assert outcome.status == 2
+    assert "data.vectors must be given. It is the file that `recsys predict`" in outcome.err
+    assert "--trainer.callbacks+=WriteVectors; `recsys chain` runs both" in outcome.err
 
 
 def test_a_wrong_key_of_a_configuration_is_told_like_an_option(recsys: Recsys, tmp_path: Path) -> None:

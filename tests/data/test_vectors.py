@@ -78,6 +78,33 @@ def test_the_digest_is_of_the_numbers_alone(tmp_path: Path, prepared: Prepared) 
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_rows_of_others_are_refused(tmp_path: Path, prepared: Prepared, side: str) -> None:
+    write_vectors(tmp_path / "v", vectors(prepared), prepared, "GAT")
+    ids = (prepared.users["user_id"] if side == "user" else prepared.items["item_id"]).tolist()
+
+    def told(*of: object, pretty: bool = False) -> Path:
+        raw = json.dumps(of, indent=pretty or None).encode()
+        return rewritten(tmp_path / "v", **{f"{side}_ids": torch.frombuffer(bytearray(raw), dtype=torch.uint8)})
+
+    swapped = [*ids[:2], ids[3], ids[2], *ids[4:]]
+    with pytest.raises(InputError, match=f"row 2 is of the {side} {ids[3]!r}, and in these data it is {ids[2]!r}"):
+        read_vectors(told(*swapped), prepared)
+    with pytest.raises(InputError, match=f"row {len(ids)} is of the {side} 'z', and in these data there is no such"):
+        read_vectors(told(*ids, "z"), prepared)
+    with pytest.raises(InputError, match=f"row {len(ids) - 1} is of nobody, and in these data it is {ids[-1]!r}"):
+        read_vectors(told(*ids[:-1]), prepared)
+    assert read_vectors(told(*ids, pretty=True), prepared).width == 3
+
+
+def test_ids_that_cannot_be_read_are_refused(tmp_path: Path, prepared: Prepared) -> None:
+    write_vectors(tmp_path / "v", vectors(prepared), prepared, "GAT")
+    with pytest.raises(InputError, match="holds item_ids that cannot be read"):
+        read_vectors(rewritten(tmp_path / "v", item_ids=torch.zeros(3, dtype=torch.uint8)), prepared)
+    with pytest.raises(InputError, match="lacks user_ids:"):
+        read_vectors(rewritten(tmp_path / "v", user_ids=torch.zeros(3)), prepared)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_kept_in_single(tmp_path: Path, prepared: Prepared, dtype: torch.dtype) -> None:
     made = Vectors(*(part.to(dtype).requires_grad_() for part in vectors(prepared)))
@@ -100,6 +127,14 @@ def test_domains_in_another_order_are_refused(tmp_path: Path, prepared: Prepared
         read_vectors(tmp_path / "v", replace(prepared, interactions=rows))
 
 
+def test_one_user_without_finite_numbers_is_named(tmp_path: Path, prepared: Prepared) -> None:
+    write_vectors(tmp_path / "v", made := vectors(prepared), prepared, "GAT")
+    made.user[5, 0] = torch.nan
+    match = f"safetensors holds values that are no finite numbers for the user {prepared.users['user_id'][5]!r}\\."
+    with pytest.raises(InputError, match=match):
+        read_vectors(rewritten(tmp_path / "v", user=made.user), prepared)
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_numbers_that_are_not_finite_are_neither_written_nor_read(
@@ -113,7 +148,7 @@ def test_numbers_that_are_not_finite_are_neither_written_nor_read(
     with pytest.raises(InputError, match=f"The vectors of GAT hold.*{match}"):
         write_vectors(tmp_path / "w", made, prepared, "GAT")
     assert not (tmp_path / "w").exists()
-    with pytest.raises(InputError, match=f"other.safetensors hold.*{match}"):
+    with pytest.raises(InputError, match=f"other.safetensors holds.*{match}"):
         read_vectors(rewritten(tmp_path / "v", **{side: getattr(made, side)}), prepared)
 
 

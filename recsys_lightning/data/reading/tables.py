@@ -122,7 +122,7 @@ def join_domains(parts: Mapping[str, Interactions]) -> Interactions:
     """
     whole = stack(list(parts.values()))
     row_domain = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
-    return _with_domains(whole, row_domain, list(parts))
+    return _with_domains("The files of the domains", whole, row_domain, list(parts))
 
 
 def positions(user: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -269,7 +269,7 @@ class _Builder:
         if "domain" not in self._used:
             return made
         row_domain, names = self._codes["domain"].finish()
-        return _with_domains(made, row_domain, names.to_pylist())
+        return _with_domains(f"{feed.where}, column {self._used['domain']!r}", made, row_domain, names.to_pylist())
 
     def _convert(self, role: str, values: pa.Array) -> convert.Column:
         if role in self._codes:
@@ -300,17 +300,24 @@ def _merge(parts: Sequence[tuple[NDArray[np.int32], pa.StringArray]]) -> tuple[N
     return merged.finish()
 
 
-def _with_domains(whole: Interactions, row_domain: NDArray[np.integer[Any]], domains: Sequence[str]) -> Interactions:
+def _with_domains(
+    where: str, whole: Interactions, row_domain: NDArray[np.integer[Any]], domains: Sequence[str]
+) -> Interactions:
     """Interactions with the domain of each item, given that of each row."""
     if len(domains) > 127:
-        raise InputError(f"There are {len(domains):,} domains; at most 127 are supported. Is it the right column?")
+        raise InputError(f"{where}: {len(domains):,} domains; at most 127 are supported. Is it the right column?")
     domain = np.zeros(whole.num_items, np.int8)
     domain[whole.item] = row_domain
     twice = np.unique(whole.item[domain[whole.item] != row_domain])
     if len(twice):
-        some = ", ".join(map(repr, whole.item_ids.take(pa.array(twice[:3])).to_pylist()))
+        some = ", ".join(
+            f"{whole.item_ids[item].as_py()!r} ({', '.join(domains[code] for code in codes[:2])})"
+            for item in twice[:3].tolist()
+            for codes in [np.unique(row_domain[whole.item == item])]
+        )
+        stand = "1 item id stands" if len(twice) == 1 else f"{len(twice):,} item ids stand"
         raise InputError(
-            f"{len(twice):,} item ids stand in more than one domain, for instance {some}. "
+            f"{where}: {stand} in more than one domain, for instance {some}. "
             "Remove them from all but one, or make the ids differ, for instance by a prefix."
         )
     return replace(whole, domain=domain, domains=tuple(domains))

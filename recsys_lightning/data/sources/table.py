@@ -44,7 +44,7 @@ class Table(Source):
     Args:
         root: the data root.
         interactions: a file below `<root>/<folder>/`, or a DataFrame.
-        columns: which column holds what.
+        columns: which column holds what; with `domain`, the items are of several domains, each of one of them.
         folder: below the root.
         name: of the data set; the folder's, or `table`, where none is given.
         separator: between the columns of a text file; None finds it out.

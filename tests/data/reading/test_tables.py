@@ -324,8 +324,13 @@ def test_domains_belong_to_items(tmp_path: Path) -> None:
     found = read_interactions(write(tmp_path, text), columns)
     assert found.domains == ("film", "book")
     assert found.domain is not None and found.domain.tolist() == [0, 1]
-    with pytest.raises(InputError, match="1 item ids stand in more than one domain, for instance 'x'"):
+    told = r"ratings\.csv, column 'domain': 1 item id stands in more than one domain, for instance 'x' \(film, book\)\."
+    with pytest.raises(InputError, match=told):
         read_interactions(write(tmp_path, text + "b,x,book\n"), columns)
+    with pytest.raises(InputError, match=r"2 item ids stand .*'x' \(film, book\), 'y' \(film, book\)\."):
+        read_interactions(write(tmp_path, text + "b,x,book\nb,y,film\n"), columns)
+    with pytest.raises(InputError, match=r"column 'domain' is empty in 1 line \(line 5\)"):
+        read_interactions(write(tmp_path, text + "b,z,\n"), columns)
 
 
 def test_stack_and_join_share_ids() -> None:
