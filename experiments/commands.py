@@ -24,7 +24,7 @@ def parser_of(about: str, config: str, seeds: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help=config)
     parser.add_argument("--seeds", type=int, default=3, help=f"{seeds} [3]")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ablation"), help="of the runs [runs/ablation]")
+    parser.add_argument("--folder", type=Path, default=Path("runs/ablation"), help="of the runs [%(default)s]")
     return parser
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
+from recsys_lightning.cli.stages import Chain
 from tests.conftest import REPOSITORY
 from tests.experiments import stages_in_this_process
 
@@ -74,6 +77,23 @@ def test_the_same_users_are_tested_for_every_k_and_runs_are_done_once(
     assert len(commands) == 4
     assert transfer.main(words) == 0
     assert len(commands) == 4
+    capfd.readouterr()
+    assert transfer.main([*words[:-2], "1"]) == 0  # one more k: the others stay in the report
+    assert len(commands) == 6
+    shown = re.findall(r"^\| (0|1|all) \| (\w+)", capfd.readouterr().out, re.M)
+    assert shown == [(k, stage) for k in ("0", "1", "all") for stage in ("popularity", "ease")]
+    assert transfer.main([*words, "--only", "ease", "--metric", "ndcg_7"]) == 2
+    assert "has no ndcg_7 of users; it has" in capfd.readouterr().err
+
+
+def test_users_are_told_by_id_not_by_place(transfer: ModuleType) -> None:
+    """A stage that tested one user more, or in another order, is not compared user by user with others."""
+    users, values = ["a", "b", "c", "d"], [0.1, 0.2, 0.3, 0.9]
+    table = pd.DataFrame({"user_id": users, "domain": "book", "ndcg_10": values})
+    given = argparse.Namespace(target="book", metric="ndcg_10", seeds=1)
+    found = {"0": {"ease": [table[:3][::-1]], "mf": [table]}}
+    text = transfer._report(Chain("demo", {}, "ease"), given, found)
+    assert "| 0 | mf | 3 | 0.2000 |" in text and "| +0.0000 [+0.0000, +0.0000] |" in text
 
 
 @pytest.mark.parametrize(
@@ -81,6 +101,10 @@ def test_the_same_users_are_tested_for_every_k_and_runs_are_done_once(
     [
         (["--target", "book", "--k", "3"], "each --k one of 0, 1, 2, 5, all"),
         (["--target", "book", "--seeds", "0"], "--seeds must be at least 1"),
+        (["--target", "book", "--reserve", "1"], "--reserve is 1, and --k goes up to 5"),
+        (["--target", "book", "--metric", "nope"], "--metric is nope; it is one of ndcg, recall"),
+        (["--target", "book", "--only", "nope"], "--only names nope; there are popularity, ease, books"),
+        (["--target", "book", "--only", "books"], "--only names books, which is of one domain"),
     ],
 )
 def test_bad_options_are_refused_in_words(
@@ -88,3 +112,9 @@ def test_bad_options_are_refused_in_words(
 ) -> None:
     assert transfer.main(["--config", str(chain), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_help_says_where_runs_lie(transfer: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        transfer.main(["--help"])
+    assert "[runs/transfer]" in capsys.readouterr().out

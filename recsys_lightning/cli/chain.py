@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
 from recsys_lightning.cli.stages import Chain, Stage, digest, read_chain
 from recsys_lightning.errors import InputError
@@ -57,6 +59,8 @@ class Done(NamedTuple):
 
 _LEAVES = {"fit": "**/checkpoints/best.ckpt", "test": "**/metrics.json", "predict": "**/vectors.safetensors"}
 """By verb, the file whose newest one is what it left."""
+INTERRUPTED = 130
+"""Exit status of what Ctrl-C ended, as shells have it."""
 
 
 class Runs:
@@ -77,18 +81,27 @@ class Runs:
         """A stage under a seed, after the stage that it takes vectors from."""
         seed = 0 if stage.once else seed
         before = None if stage.vectors is None else self(self.chain.stages[stage.vectors], seed)
-        vectors = None if before is None else before.path("predict")
-        common = self._options_of(stage)
-        # a stage is told by the one it stands on, not by how the path of its vectors is written
-        name = digest(stage, [*stage.words(before and Path(before.folder.name), seed), *common])
-        folder = self.folder / f"{stage.name}-{name}"
-        words = [*stage.words(vectors, seed), *common]
+        words = [*stage.words(before and before.path("predict"), seed), *self._options_of(stage)]
+        folder = self._folder_of(stage, seed)
         files = _read(folder)
         for verb in stage.run:
-            if verb not in files or not (folder / files[verb]).exists():
+            if not _left(folder, files, verb):
                 files[verb] = self._run(stage, verb, words, folder, files)
                 _write(folder, files)
         return Done(folder, files)
+
+    def done(self, stage: Stage, seed: int) -> Done | None:
+        """What was left of a stage under a seed, if all of it is there already."""
+        folder = self._folder_of(stage, seed)
+        files = _read(folder)
+        return Done(folder, files) if all(_left(folder, files, verb) for verb in stage.run) else None
+
+    def _folder_of(self, stage: Stage, seed: int) -> Path:
+        seed = 0 if stage.once else seed
+        before = None if stage.vectors is None else self._folder_of(self.chain.stages[stage.vectors], seed)
+        # a stage is told by the one it stands on, not by how the path of its vectors is written
+        name = digest(stage, [*stage.words(before and Path(before.name), seed), *self._options_of(stage)])
+        return self.folder / f"{stage.name}-{name}"
 
     def _options_of(self, stage: Stage) -> list[str]:
         of_data = "--data.interactions." if stage.vectors else "--data."
@@ -104,7 +117,7 @@ class Runs:
         if checkpoint is not None:
             command.append(f"--ckpt_path={checkpoint}")
         print(f"\n== {stage.name}: recsys {' '.join(command)}", flush=True)
-        status = subprocess.run([sys.executable, "-m", "recsys_lightning", *command], check=False).returncode
+        status = carried_out([sys.executable, "-m", "recsys_lightning", *command])
         left = _newest(folder, _LEAVES[verb])
         if status or left is None:
             why = f"stopped at {verb} (exit status {status}); what it said stands above"
@@ -112,10 +125,10 @@ class Runs:
                 why = f"left no {_LEAVES[verb].rpartition('/')[2]} at {verb}"
             if not status and verb == "fit":
                 why += ", as it was never validated: train as many epochs as trainer.check_val_every_n_epoch at least"
-            raise InputError(
-                f"Stage {stage.name} {why}. Mend it and give the same command again: what is finished is not done "
-                "twice."
-            )
+            advice = "Mend it and give the same command again"
+            if status == INTERRUPTED:
+                why, advice = f"was interrupted at {verb}", "Give the same command again to go on"
+            raise InputError(f"Stage {stage.name} {why}. {advice}: what is finished is not done twice.")
         return str((left.parent if verb == "test" else left).relative_to(folder))
 
 
@@ -131,29 +144,42 @@ def run(words: list[str]) -> None:
     chain = read_chain(Path(files[0]))
     seeds = whole_number("seeds", own.seeds or "1", 1)
     folder = Path(own.to or Path("runs") / "chain" / chain.name)
-    runs = Runs(chain, folder, options)
-    for stage in _wanted(chain, own.only):
-        for seed in range(1 if stage.once else seeds):
-            runs(stage, seed)
-    _report(chain, runs, seeds, [stage.name for stage in _wanted(chain, own.only)])
+    from recsys_lightning.reports.tested import refuse_other_data
+
+    runs, tests = Runs(chain, folder, options), dict[str, list[Path]]()
+    for stage in chain.chosen(own.only.split(",") if own.only else []):
+        done = [runs(stage, seed) for seed in range(1 if stage.once else seeds)]
+        if "test" in stage.run:
+            tests[stage.name] = [one.path("test") for one in done]
+            # now, before more is trained that could not be set beside it
+            refuse_other_data([test for found in tests.values() for test in found])
+    if tests:
+        _report(chain, folder, tests, seeds)
 
 
-def _report(chain: Chain, runs: Runs, seeds: int, names: Sequence[str]) -> None:
+def carried_out(command: Sequence[str]) -> int:
+    """Carry out a command in a process of its own; its exit status, `INTERRUPTED` where it was that."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # the terminal told it too, and a training first writes down where it is; who asks twice does not want that
+        with suppress(KeyboardInterrupt):
+            process.wait()
+        process.kill()
+        process.wait()
+        return INTERRUPTED
+
+
+def _report(chain: Chain, folder: Path, tests: Mapping[str, Sequence[Path]], seeds: int) -> None:
     """Set side by side what was tested, in print and as pages."""
     from recsys_lightning.reports.chain import write_chain_pages
 
-    tested: dict[str, list[pd.DataFrame]] = {}
-    folders: dict[str, Path] = {}
-    for name in names:
-        stage = chain.stages[name]
-        if "test" not in stage.run:
-            continue
-        found = [runs(stage, seed).path("test") for seed in range(1 if stage.once else seeds)]
-        tested[name], folders[name] = [_values(folder, stage) for folder in found], found[0]
-    if tested:
-        base = chain.base if chain.base in tested else next(iter(tested))
-        for line in write_chain_pages(runs.folder, chain.name, base, tested, folders, seeds):
-            print(line)
+    tested = {name: [_values(test, chain.stages[name]) for test in found] for name, found in tests.items()}
+    base = chain.base if chain.base in tested else next(iter(tested))
+    first = {name: found[0] for name, found in tests.items()}
+    for line in write_chain_pages(folder, chain.name, base, tested, first, seeds):
+        print(line)
 
 
 def _values(folder: Path, stage: Stage) -> pd.DataFrame:
@@ -162,15 +188,6 @@ def _values(folder: Path, stage: Stage) -> pd.DataFrame:
 
     table = pd.read_parquet(folder / "per_user.parquet")
     return table if stage.domain is None else table.assign(domain=stage.domain)
-
-
-def _wanted(chain: Chain, only: str | None) -> list[Stage]:
-    if not only:
-        return list(chain.stages.values())
-    names = only.split(",")
-    if unknown := sorted(set(names) - set(chain.stages)):
-        raise InputError(f"--only names {', '.join(unknown)}; there are {', '.join(chain.stages)}.")
-    return [chain.stages[name] for name in names]
 
 
 def _sorted(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -203,7 +220,10 @@ def _read(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
+def _left(folder: Path, files: Mapping[str, str], verb: str) -> bool:
+    """Whether what a verb left is still there."""
+    return verb in files and (folder / files[verb]).exists()
+
+
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    temporary = folder / ".done.json.tmp"
-    temporary.write_text(json.dumps(files, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / "done.json")
+    write_text(folder / "done.json", json.dumps(files, indent=2) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ class Stage:
         """Options of the command line, but for where it writes and from what it goes on."""
         words = [f"--config={self.config}", *self.options, f"--seed_everything={seed}"]
         if self.domain is not None:
-            words.append(f"--data.recipe.only={self.domain}")
+            recipe = "--data.recipe" if self.vectors is None else "--data.interactions.recipe"
+            words.append(f"{recipe}.only={self.domain}")
         return words if vectors is None else [*words, f"--data.vectors={vectors}"]
 
 
@@ -64,6 +65,16 @@ class Chain:
     name: str
     stages: dict[str, Stage]
     base: str
+
+    def chosen(self, names: Sequence[str]) -> list[Stage]:
+        """The stages of these names, as `--only` gives them; all of them without any.
+
+        Raises:
+            InputError: there is no stage of a name.
+        """
+        if unknown := sorted(set(names) - set(self.stages)):
+            raise InputError(f"--only names {', '.join(unknown)}; there are {', '.join(self.stages)}.")
+        return [self.stages[name] for name in names or self.stages]
 
 
 def read_chain(file: Path) -> Chain:
@@ -82,15 +93,18 @@ def read_chain(file: Path) -> Chain:
         raise InputError(f"{file}: a chain has `stages`, each with a name and at least a `config`.")
     _refuse_unknown(given, _CHAIN, str(file))
     stages: dict[str, Stage] = {}
-    used = {entry.get("vectors") for entry in given["stages"].values() if isinstance(entry, dict)}
-    for name, entry in given["stages"].items():
-        stages[name] = _stage(file, str(name), entry, list(stages), str(name) in used)
-    base = given.get("base", next((name for name, stage in stages.items() if "test" in stage.run), ""))
-    if base not in stages or "test" not in stages[base].run:
-        raise InputError(
-            f"{file}: base is {base}, and it must be a stage that is tested: "
-            f"{', '.join(name for name, stage in stages.items() if 'test' in stage.run) or 'there is none'}."
-        )
+    used = {str(entry.get("vectors")) for entry in given["stages"].values() if isinstance(entry, dict)}
+    for key, entry in given["stages"].items():
+        name = str(key)
+        if name in stages:
+            raise InputError(f"{file}: there are two stages of the name {name}. Give one another name.")
+        stages[name] = _stage(file, name, entry, list(stages), name in used)
+    tested = [name for name, stage in stages.items() if "test" in stage.run]
+    if not tested:
+        raise InputError(f"{file}: no stage is tested, so there is nothing to set side by side. Let one run test.")
+    base = _name(given, "base", str(file)) or tested[0]
+    if base not in tested:
+        raise InputError(f"{file}: base is {base}, and it must be a stage that is tested: {', '.join(tested)}.")
     return Chain(file.stem, stages, base)
 
 
@@ -113,7 +127,7 @@ def _stage(file: Path, name: str, entry: Any, earlier: list[str], used: bool) ->
     config = file.parent / entry["config"]
     if not config.is_file():
         raise InputError(f"{where}: there is no file {config}.")
-    vectors = entry.get("vectors")
+    vectors, domain = _name(entry, "vectors", where), _name(entry, "domain", where)
     if vectors is not None and vectors not in earlier:
         raise InputError(
             f"{where}: vectors is {vectors}; it can be a stage before it: {', '.join(earlier) or 'there is none'}."
@@ -127,7 +141,17 @@ def _stage(file: Path, name: str, entry: Any, earlier: list[str], used: bool) ->
     wanted = {*run, "predict"} if used else set(run)
     verbs = tuple(verb for verb in VERBS if verb in wanted)
     once = bool(entry.get("once", "fit" not in verbs and vectors is None))
-    return Stage(name, config, vectors, entry.get("domain"), verbs, tuple(options), once)
+    return Stage(name, config, vectors, domain, verbs, tuple(options), once)
+
+
+def _name(given: dict[str, Any], key: str, where: str) -> str | None:
+    """What a key names; YAML takes some names for numbers."""
+    value = given.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(f"{where}: {key} is {value}, and it must be one name; one such as no or 1.5 in quotes.")
+    return str(value)
 
 
 def _refuse_unknown(given: dict[str, Any], known: set[str], where: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.metrics.bootstrap import mean_interval, paired_interval
-from recsys_lightning.reports.run.blocks import Block, Page, Panel, Points, Remark, Section, Table, Text
+from recsys_lightning.reports.run.blocks import Block, Cell, Page, Panel, Points, Remark, Section, Table, Text
 from recsys_lightning.reports.run.html import page_html
 from recsys_lightning.reports.run.markdown import page_markdown
 from recsys_lightning.reports.tables import text_table
@@ -21,8 +22,11 @@ METRICS = ("ndcg", "recall")
 ABOUT = """\
 Full ranking of each domain's items by themselves, per user, then the mean over the users with held-out items there;
 `macro` is the mean over the domains. A stage that is given one domain may know fewer users, those with train rows
-there, who are easier: these tables have the users that all stages tested, and `tested` says how many each did.
+there, who are easier. {shared}
 Differences are of the users that both tested, with 95 % intervals bootstrapped over users and seeds."""
+SHARED = """\
+Means are over the users of a domain that all of these stages tested: the head of its column says how many, and
+`tested` how many each stage did. With other stages they may be other users, and other means."""
 SENTENCES = ("swap.json", "checks.json")
 """Files of a test whose `sentences` the page repeats."""
 
@@ -50,11 +54,10 @@ def write_chain_pages(
     pages = {"report.md": page_markdown(page), "report.html": page_html(page)}
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in pages.items():
-        temporary = folder / f".{file}.tmp-{os.getpid()}"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / file)
+        write_text(folder / file, text)
     head, rows = figures(tested, cut_off(tested, METRICS[0]))
-    return ["", text_table(head, rows, head[1:-1]), "", *(str(folder / file) for file in pages)]
+    said = ["", *textwrap.wrap(" ".join(SHARED.split()), 100), ""]
+    return ["", text_table(head, rows, head[1:-1]), *said, *(str(folder / file) for file in pages)]
 
 
 def chain_page(name: str, base: str, tested: Values, runs: Mapping[str, Path], seeds: int) -> Page:
@@ -68,7 +71,7 @@ def chain_page(name: str, base: str, tested: Values, runs: Mapping[str, Path], s
         head, rows = differences(tested, base, column)
         if rows:
             compared.append(Panel(f"{column.replace('_', '@')} minus that of {base}", [Table(head, rows)], wide=True))
-    sections = [Section("By domain", panels, ABOUT)]
+    sections = [Section("By domain", panels, ABOUT.format(shared=SHARED))]
     sections += [Section(f"Beside {base}", compared)] if compared else []
     found = [Panel(stage, said) for stage, run in runs.items() if (said := _said(run))]
     sections += [Section("What was checked", found, "Of the first training of each stage.")] if found else []
@@ -88,10 +91,10 @@ def cut_off(tested: Values, metric: str) -> str:
 def figures(tested: Values, column: str) -> tuple[list[str], list[list[object]]]:
     """Head and rows of the table of a metric: a row for each stage, a column for each domain.
 
-    Means are over the users of a domain that all stages tested which tested any there.
+    Means are over the users of a domain that all stages tested which tested any there; the head says how many.
     """
     domains = _domains(tested)
-    users = {domain: _common(tested, domain) for domain in domains}
+    users = {domain: common(tested, domain) for domain in domains}
     rows: list[list[object]] = []
     for stage, tables in tested.items():
         means = {domain: _mean(tables, domain, column, users[domain]) for domain in domains}
@@ -99,12 +102,13 @@ def figures(tested: Values, column: str) -> tuple[list[str], list[list[object]]]
         macro = float(np.mean(known)) if len(known) == len(domains) else None
         counts = [f"{len(_of(tables[0], domain)):,}" for domain in domains if means[domain] is not None]
         rows.append([stage, *means.values(), macro, " + ".join(counts)])
-    return ["stage", *domains, "macro", "tested"], rows
+    heads = [f"{domain}, {len(users[domain]):,} user{'s' * (len(users[domain]) != 1)}" for domain in domains]
+    return ["stage", *heads, "macro", "tested"], rows
 
 
-def _common(tested: Values, domain: str) -> set[str]:
-    """Users of a domain that all stages tested which tested any there."""
-    found = [set(_of(tables[0], domain)[USER]) for tables in tested.values()]
+def common(tested: Values, domain: str) -> set[str]:
+    """Users of a domain that all stages tested which tested any there, under every seed."""
+    found = [set(_of(table, domain)[USER]) for tables in tested.values() for table in tables]
     return set.intersection(*(users for users in found if users))
 
 
@@ -114,7 +118,7 @@ def differences(tested: Values, base: str, column: str) -> tuple[list[str], list
     rows: list[list[object]] = []
     for stage, tables in tested.items():
         if stage != base:
-            rows.append([stage, *(_difference(tables, tested[base], domain, column) for domain in domains)])
+            rows.append([stage, *(difference(tables, tested[base], domain, column) for domain in domains)])
     return ["stage", *domains], rows
 
 
@@ -133,12 +137,19 @@ def _mean(tables: Sequence[pd.DataFrame], domain: str, column: str, users: set[s
     return None if not len(chosen[0]) else float(np.mean(values))
 
 
-def _difference(ours: Sequence[pd.DataFrame], base: Sequence[pd.DataFrame], domain: str, column: str) -> str:
-    """The difference in a domain over the users that both tested, and how many these are where not all."""
+def difference(ours: Sequence[pd.DataFrame], base: Sequence[pd.DataFrame], domain: str, column: str) -> Cell:
+    """The difference in a domain over the users that both tested, and how many these are where not all.
+
+    Args:
+        ours: a table for each seed; one stands for all.
+        base: what is subtracted, likewise.
+        domain: whose users.
+        column: of the metric.
+    """
     tables = [_of(table, domain).set_index(USER)[column] for table in (*ours, *base)]
     users = sorted(set.intersection(*(set(table.index) for table in tables)))
     if not users:
-        return ""
+        return Cell("", "")
     values = [table.loc[users].to_numpy(np.float64) for table in tables]
     first, second = np.stack(values[: len(ours)]), np.stack(values[len(ours) :])
     if len(first) == len(second) or 1 in (len(first), len(second)):
@@ -147,8 +158,8 @@ def _difference(ours: Sequence[pd.DataFrame], base: Sequence[pd.DataFrame], doma
     else:
         found = mean_interval(first.mean(0) - second.mean(0))
     most = max(len(table) for table in tables)
-    of = "" if len(users) == most else f", {len(users):,} of {most:,} users"
-    return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]{of}"
+    of = "" if len(users) == most else f"over {len(users):,} of {most:,} users"
+    return Cell(f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]", of)
 
 
 def _of(table: pd.DataFrame, domain: str) -> pd.DataFrame:

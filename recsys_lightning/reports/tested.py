@@ -15,7 +15,7 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.domains import macro_values
 from recsys_lightning.reports.run.folder import FACTS, METRICS, PER_USER, newest_run
 from recsys_lightning.reports.run.values import Values, read_json
-from recsys_lightning.schema import DOMAIN, USER_ID
+from recsys_lightning.schema import DOMAIN, SPLITS, USER_ID
 
 ROWS = "rows"
 """Column with the number of rows that the model saw of a user."""
@@ -92,6 +92,29 @@ def read_all(words: Sequence[str]) -> list[Tested]:
         run if names.count(run.name) == 1 else replace(run, name=f"{run.name} {1 + names[:place].count(run.name)}")
         for place, run in enumerate(found)
     ]
+
+
+def refuse_other_data(folders: Sequence[Path]) -> None:
+    """Refuse tests on data that differ in more than that some are given one domain of several (`data.recipe.only`).
+
+    Raises:
+        InputError: name, split, the rows that both go back to, fingerprint or views differ.
+    """
+    firsts: dict[str, tuple[Path, str]] = {}
+    for folder in folders:
+        metrics, steps = read_json(folder / METRICS), read_json(folder / FACTS)["steps"]
+        split, _, only = metrics["split"].text().partition(", only ")
+        sizes = {step["name"].text(): step["rows"].text() for step in steps}
+        last = [f"{rows} rows after {name}" for name, rows in sizes.items() if name not in (f"only {only}", *SPLITS)]
+        shared = "; ".join([metrics["data"].text(), split, *last[-1:]])
+        compared = {
+            "data": ("data", shared),
+            f"fingerprint {only}": ("data: their fingerprints differ", metrics["fingerprint"].text()),
+            "views": ("views: what models saw when they were tested differs", metrics["test_views"].text()),
+        }
+        for key, (what, value) in compared.items():
+            first, wanted = firsts.setdefault(key, (folder, value))
+            _refuse_other(what, first, wanted, folder, value)
 
 
 def refuse_metric(runs: Sequence[Tested], metric: str) -> None:

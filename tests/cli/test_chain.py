@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import subprocess
+import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -73,6 +74,7 @@ def test_stages_feed_one_another_and_are_done_once(
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert rows["dot"].count("+0.0000") == 6, "the vectors alone give the figures of the model"
     assert "film_ease" in rows
+    assert "of a domain that all of these stages tested" in " ".join(found.out.split())
     commands.clear()
     again = recsys("chain", experiment, "--to", tmp_path / "out")
     assert again.status == 0 and not commands
@@ -84,21 +86,77 @@ def test_stages_feed_one_another_and_are_done_once(
 def test_a_training_that_broke_off_goes_on(
     recsys: Recsys, experiment: Path, commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = chain.subprocess.run
+    run = chain.carried_out
     experiment.write_text(NO_VECTORS, encoding="utf-8")
 
-    def breaks_off(words: list[str], check: bool) -> Any:
-        run(words, check=check)
-        return subprocess.CompletedProcess(words, 1)
+    def breaks_off(words: Sequence[str]) -> int:
+        run(words)
+        return 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(chain.subprocess, "run", breaks_off)
+        patch.setattr(chain, "carried_out", breaks_off)
         stopped = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn")
     assert stopped.status == 2
     assert "Stage lightgcn stopped at fit (exit status 1)" in stopped.err
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "carried_out", lambda words: chain.INTERRUPTED)
+        stopped = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn")
+    assert stopped.status == 2
+    assert "Stage lightgcn was interrupted at fit. Give the same command again" in stopped.err
     assert recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn").status == 0
     resumed = commands[1]
     assert resumed[0] == "fit" and any(word.endswith("last.ckpt") for word in resumed)
+
+
+def test_an_interrupted_stage_ends_by_itself(tmp_path: Path) -> None:
+    """The terminal interrupts the stage too, which then writes its checkpoint: it must not be killed meanwhile."""
+    late = f"""
+import os, pathlib, signal, time
+os.kill(os.getppid(), signal.SIGINT)
+time.sleep(0.5)
+pathlib.Path({str(tmp_path / "checkpoint")!r}).touch()
+"""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        status = chain.carried_out([sys.executable, "-c", late])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert status == 130
+    assert (tmp_path / "checkpoint").exists()
+
+
+def test_who_asks_twice_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        killed, waits = False, 0
+
+        def __init__(self, command: Sequence[str]) -> None:
+            pass
+
+        def wait(self) -> int:
+            self.waits += 1
+            if not self.killed:
+                raise KeyboardInterrupt
+            return -signal.SIGKILL
+
+        def kill(self) -> None:
+            self.killed = True
+            assert self.waits == 2
+
+    monkeypatch.setattr(chain.subprocess, "Popen", Endless)
+    assert chain.carried_out(["x"]) == 130
+
+
+def test_stages_of_other_data_are_refused_before_more_is_run(
+    recsys: Recsys, experiment: Path, commands: list[list[str]], tmp_path: Path
+) -> None:
+    stages = "ease: {config: ease.yaml, run: [test]}, few: {config: ease.yaml, run: [test], options: [OPTION]}"
+    last = "last: {config: ease.yaml, run: [test]}"
+    option = "--data.recipe.split=random"
+    experiment.write_text(f"stages: {{{stages.replace('OPTION', option)}, {last}}}", encoding="utf-8")
+    found = recsys("chain", experiment, "--to", tmp_path / "out")
+    assert found.status == 2
+    assert "Runs of different data" in found.err and "; random, val" in found.err
+    assert len(commands) == 2
 
 
 def test_seeds_are_trained_apart_and_closed_forms_once(

@@ -41,6 +41,19 @@ stages:
     assert "--data.recipe.only=movie" in found.stages["films"].words(None, 0)
 
 
+def test_numbers_are_names_too_and_vectors_may_be_of_one_domain(tmp_path: Path) -> None:
+    text = """
+stages:
+  1: {config: a.yaml, domain: movie}
+  2: {config: b.yaml, vectors: 1, domain: movie}
+base: 2
+"""
+    found = read_chain(chain(tmp_path, text))
+    assert [stage.name for stage in found.chosen(["1", "2"])] == ["1", "2"]
+    assert found.base == "2" and "predict" in found.stages["1"].run
+    assert "--data.interactions.recipe.only=movie" in found.stages["2"].words(Path("v"), 0)
+
+
 def test_a_stage_is_another_one_when_its_options_or_files_change(tmp_path: Path) -> None:
     stage = read_chain(chain(tmp_path, "stages: {gat: {config: a.yaml}}")).stages["gat"]
     first = digest(stage, stage.words(None, 0))
@@ -69,7 +82,12 @@ def test_a_stage_is_another_one_when_its_options_or_files_change(tmp_path: Path)
         ),
         ("stages: {gat: {config: a.yaml, run: [fit, deploy]}}", "it is a list of fit, test, predict"),
         ("stages: {gat: {config: a.yaml, options: [layers]}}", "a list of words such as"),
-        ("stages: {gat: {config: a.yaml, run: [fit]}}\nbase: gat", "a stage that is tested: there is none"),
+        ("stages: {gat: {config: a.yaml, run: [predict]}}", "no stage is tested, so there is nothing"),
+        ("stages: {a: {config: a.yaml}, b: {config: b.yaml, run: [fit]}}\nbase: b", "base is b, and it must .*: a"),
+        ("stages: {a: {config: a.yaml}}\nbase: [a]", r"base is \['a'\], and it must be one name"),
+        ("stages: {a: {config: a.yaml}, b: {config: b.yaml, vectors: [a]}}", "stage b: vectors is .* one name"),
+        ("stages: {a: {config: a.yaml, domain: no}}", "stage a: domain is False, and it must be one name"),
+        ("stages: {1: {config: a.yaml}, '1': {config: b.yaml}}", "two stages of the name 1"),
     ],
 )
 def test_bad_chains_are_refused_in_words(tmp_path: Path, text: str, message: str) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from recsys_lightning.errors import InputError
-from recsys_lightning.reports.tested import headline, read_all, refuse_metric
+from recsys_lightning.reports.tested import headline, read_all, refuse_metric, refuse_other_data
 from tests.reports.compared import values, write
 
 
@@ -60,6 +60,27 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     (base / "per_user.parquet").write_text("nothing")
     with pytest.raises(InputError, match="is damaged"):
         read(base)
+
+
+def test_one_domain_of_the_same_data_is_not_other_data(tmp_path: Path) -> None:
+    def run(name: str, rows: int = 90, only: str = "", **metrics: Any) -> Path:
+        sizes = {"read": 100, "core": rows, **({f"only {only}": rows // 2} if only else {}), "train": rows // 3}
+        steps = [{"name": step, "rows": size} for step, size in sizes.items()]
+        split = "random, val 0.1" + (f", only {only}" if only else "")
+        said = {"split": split, **({"fingerprint": only * 8} if only else {}), **metrics}
+        return write(tmp_path / name, values(), facts={"steps": steps}, **said)
+
+    fine = [run("all"), run("movie", only="movie"), run("book", only="book"), run("again", only="book")]
+    refuse_other_data(fine)
+    for name, message, changes in (
+        ("rows", "data.\n.*90 rows after core\n.*45 rows after core", {"rows": 45, "only": "movie"}),
+        ("split", "different data.\n", {"split": "leave_last_out"}),
+        ("source", "different data.\n", {"data": "other", "only": "book"}),
+        ("fingerprint", "fingerprints differ", {"only": "book", "fingerprint": "e" * 64}),
+        ("views", "what models saw", {"test_views": "train+val"}),
+    ):
+        with pytest.raises(InputError, match=message):
+            refuse_other_data([*fine, run(name, **changes)])
 
 
 def test_seeds_are_of_one_model_and_of_several_trainings(tmp_path: Path) -> None:
