@@ -268,6 +268,8 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # nothing of it is deleted: the log that is there was set aside
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     # it says at every checkpoint that the optimizer is saved too
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
     tips = logging.getLogger("lightning.pytorch.utilities.rank_zero")

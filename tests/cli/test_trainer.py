@@ -242,7 +242,7 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_killed_in_mid_epoch_and_resumed_it_ends_with_the_same_weights(
     recsys: Recsys, world: list[str], tmp_path: Path, accumulate: int
 ) -> None:
@@ -297,6 +297,7 @@ def test_weights_and_biases_by_one_flag(world: list[str], tmp_path: Path) -> Non
     assert (run / "config.yaml").is_file() and (run / "checkpoints" / "best.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_secrets_stay_out_of_the_run(world: list[str], tmp_path: Path) -> None:
     logged_offline(world, tmp_path, WANDB_API_KEY="canary" * 7)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -312,6 +313,7 @@ def test_the_path_is_the_last_line_also_behind_a_progress_bar(world: list[str], 
         assert last.name == file and last.is_file()
 
 
+@pytest.mark.slow
 def test_runs_that_start_at_once_have_folders_of_their_own(world: list[str], tmp_path: Path) -> None:
     shell = ["--trainer.default_root_dir", tmp_path / "runs", "--trainer.accelerator", "cpu"]
     both = [command("fit", *world, *SMALL, *shell, "--seed_everything", seed) for seed in (1, 2)]
@@ -345,7 +347,7 @@ def test_there_is_one_last_checkpoint(recsys: Recsys, world: list[str], accumula
     assert read_checkpoint(run / "checkpoints" / "last.ckpt")["epoch"] == 2
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_measure_the_same(recsys: Recsys, world: list[str], tmp_path: Path, processes: int) -> None:
     run = run_folder(recsys("fit", *world, *SMALL).out)
     options = ["test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "best.ckpt"]

@@ -141,7 +141,7 @@ def half_written() -> None:
 MOMENTS: dict[str, Callable[[], None]] = {
     "after a step": partial(after_step, 5),
     "in a half-written checkpoint": half_written,
-    "before it is moved": partial(at_call, module.os, "replace", 3),
+    "before it is moved": partial(at_call, os, "replace", 3),
     "before its size is noted": partial(at_call, module, "_remember_size", 4),
     "between best and last": partial(at_call, BestAndLast, "_write_last", 4),
     "in a validation": partial(at_call, RankingTask, "_finish_ranking", 2),
