@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from recsys_lightning.atomic import write_text
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
@@ -83,11 +85,12 @@ class Runs:
         before = None if stage.vectors is None else self(self.chain.stages[stage.vectors], seed)
         words = [*stage.words(before and before.path("predict"), seed), *self._options_of(stage)]
         folder = self._folder_of(stage, seed)
-        files = _read(folder)
-        for verb in stage.run:
-            if not _left(folder, files, verb):
-                files[verb] = self._run(stage, verb, words, folder, files)
-                _write(folder, files)
+        with _alone(stage, folder):
+            files = _read(folder)
+            for verb in stage.run:
+                if not _left(folder, files, verb):
+                    files[verb] = self._run(stage, verb, words, folder, files)
+                    _write(folder, files)
         return Done(folder, files)
 
     def done(self, stage: Stage, seed: int) -> Done | None:
@@ -134,9 +137,6 @@ class Runs:
 
 def run(words: list[str]) -> None:
     """Carry out `recsys chain`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     own, rest = OwnOptions("--seeds", "--only", "--to").read(words[1:])
     files, options = _sorted(rest)
     if len(files) != 1:
@@ -218,6 +218,31 @@ def _read(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def _alone(stage: Stage, folder: Path) -> Iterator[None]:
+    """Be the only command that works on a stage: two would go on from each other's checkpoints.
+
+    Raises:
+        InputError: files cannot be locked there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        if not lock.is_locked:
+            print(f"\nStage {stage.name} is under way in another command; waiting until it is done.", flush=True)
+            lock.acquire()
+    except NotImplementedError as error:
+        raise InputError(
+            f"Files cannot be locked in {folder}. Choose a folder on another disk: --to FOLDER."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _left(folder: Path, files: Mapping[str, str], verb: str) -> bool:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pandas as pd
 import pytest
@@ -185,8 +187,30 @@ def test_bad_options_are_refused_in_words(recsys: Recsys, experiment: Path, word
     assert found.status == 2 and message in found.err
 
 
-def test_help(recsys: Recsys) -> None:
-    assert "--seeds N" in recsys("chain", "--help").out
+def test_two_commands_at_once_do_not_work_on_one_stage(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = Event()
+
+    def work(command: Sequence[str]) -> int:
+        [root] = [word.partition("=")[2] for word in command if word.startswith("--trainer.default_root_dir")]
+        (Path(root) / "metrics.json").write_text("{}")
+        started.append(root)
+        waits.wait(60)
+        return 0
+
+    started: list[str] = []
+    monkeypatch.setattr(chain, "carried_out", work)
+    both = chain.read_chain(experiment)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = (pool.submit(chain.Runs(both, tmp_path / "out", []), both.stages["ease"], 0) for _ in range(2))
+        said = ""
+        while "Stage ease is under way in another command" not in said:
+            said += capsys.readouterr().out
+            assert not one.done() and not other.done()
+        waits.set()
+        assert one.result() == other.result()
+    assert len(started) == 1
 
 
 def test_values_of_one_domain_bear_its_name(tmp_path: Path) -> None:
