@@ -14,14 +14,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from trying import HERE, Cell, Recsys, Refused, Wrong, apart, difference, judge, logged
 
-from recsys_lightning import cli, models
+from recsys_lightning import cli
 from recsys_lightning.callbacks.checkpoint import read_checkpoint
+from recsys_lightning.cli.experiment import closed_form, read_yaml, recommender_of
 from recsys_lightning.cli.stages import read_chain
 from recsys_lightning.metrics.evaluator import ACCURACY
-from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
 
 SWEEPS, CHAINS = "sweeps", "cross_domain"
 """Folders of what is no experiment by itself."""
@@ -87,11 +86,9 @@ class Single(Row):
 
     def __init__(self, do: Recsys, config: Path, options: Sequence[str], place: Path) -> None:
         super().__init__(do, config, options, place)
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-        said = content["model"]["init_args"]["recommender"]
-        self.name = said if isinstance(said, str) else said["class_path"]
-        known = {**vars(models), "DiffusionRecommender": DiffusionRecommender}
-        self.trained = not known[self.name].closed_form
+        content = read_yaml(config, "The experiment")
+        self.name = str(recommender_of(content))
+        self.trained = not closed_form(self.name)
         self.on_vectors = not isinstance(content["data"], str)
 
     def runs(self) -> None:
@@ -204,7 +201,7 @@ class Swept(Row):
 
     def runs(self) -> None:
         """Two trials in one go."""
-        self.sweep = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        self.sweep = read_yaml(self.config, "The sweep")
         self.command = self.sweep["command"]
         self.trials = self._search("whole", 2)
         for trial in self.trials:
@@ -243,8 +240,7 @@ class Swept(Row):
     def reports(self) -> None:
         """Of the best trial."""
         run = Path(self.trials[0]["run"])
-        content = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        self.report(run, [content["model"]["init_args"]["recommender"]["class_path"].rpartition(".")[2]])
+        self.report(run, [str(recommender_of(read_yaml(run / "config.yaml", "The configuration")))])
 
     def _search(self, name: str, trials: int, *words: str) -> list[dict[str, str]]:
         """Trials of a search, the best first."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from recsys_lightning import models
+from recsys_lightning.cli.experiment import closed_form, read_yaml, recommender_of
 from recsys_lightning.errors import InputError
 from recsys_lightning.reports.ablation import Verdicts, added, beside, without
 
@@ -72,13 +69,11 @@ class Experiment:
         Raises:
             InputError: it cannot be read, or is of a model that nothing is compared of.
         """
+        text, model = read_yaml(config, "--config"), _model_of(config)
         try:
-            text: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
-            task = text["model"]["init_args"]
-            found = cls(config, _model(text), config.parent / text["data"], task["k"], text["checkpoint"]["monitor"])
-        except OSError as error:
-            raise InputError(f"--config {config} cannot be read: {error.strerror}.") from error
-        except (KeyError, TypeError, yaml.YAMLError) as error:
+            k, monitor = text["model"]["init_args"]["k"], text["checkpoint"]["monitor"]
+            found = cls(config, str(model), config.parent / text["data"], k, monitor)
+        except (KeyError, TypeError) as error:
             raise InputError(
                 f"--config {config} is not laid out like experiments/ml-100k/genre_gat.yaml: data in a file of its "
                 "own, the recommender with its options, k, and checkpoint.monitor."
@@ -116,23 +111,15 @@ class Experiment:
         for config in sorted(self.config.parent.glob("*.yaml")):
             model = _model_of(config)
             if model is not None and model != self.model:
-                trained = not getattr(getattr(models, model, None), "closed_form", False)
+                trained = not closed_form(model)
                 name = f"{model} {config.stem}" if model in found else model
                 found[name] = Variant(name, (f"--config={config}",), beside(_short(self.model), name), trained)
         return tuple(sorted(found.values(), key=lambda variant: not variant.trained))
 
 
-def _model(text: dict[str, Any]) -> str:
-    """The class of the recommender of a configuration."""
-    return str(text["model"]["init_args"]["recommender"]["class_path"]).rsplit(".", 1)[-1]
-
-
 def _model_of(config: Path) -> str | None:
-    """The same of a file; None of one that holds something else, such as data."""
-    try:
-        return _model(yaml.safe_load(config.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, yaml.YAMLError):
-        return None
+    """The class of the recommender; None of a file that holds something else, such as data."""
+    return recommender_of(read_yaml(config, "--config"))
 
 
 def _short(model: str) -> str:

@@ -13,9 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
-from recsys_lightning import models
+from recsys_lightning.cli.experiment import closed_form, read_yaml, recommender_of
 from recsys_lightning.reports.tables import markdown_table, number
 
 HERE = Path(__file__).parent
@@ -38,12 +36,12 @@ def recsys(verb: str, *options: object) -> list[str]:
 
 def row(config: Path) -> list[object]:
     """Data, model, figures and minutes of one experiment."""
-    name = yaml.safe_load(config.read_text())["model"]["init_args"]["recommender"]["class_path"]
+    name = recommender_of(read_yaml(config, "The experiment"))
     file = f"{config.parent.name}/{config.name}"
     start = time.perf_counter()
     try:
         options: list[object] = ["--config", config]
-        if not getattr(models, name).closed_form:
+        if not closed_form(name):
             (hint,) = [line for line in recsys("fit", *options) if line.startswith("test it: ")]
             options = list(shlex.split(hint)[4:])
         metrics = json.loads(Path(recsys("test", *options)[-1]).read_text())

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from _pytest.mark import ParameterSet
 
-from recsys_lightning import models
-from recsys_lightning.models.diffusion.recommender import DiffusionRecommender
+from recsys_lightning.cli.experiment import closed_form as is_closed_form
+from recsys_lightning.cli.experiment import recommender_of
 from tests.conftest import REPOSITORY
 from tests.worlds import blocks
 
@@ -49,14 +49,12 @@ def content(config: Path) -> dict[str, Any]:
 
 def recommender(config: Path) -> str:
     """Class of the recommender of an experiment."""
-    said: str | dict[str, str] = content(config)["model"]["init_args"]["recommender"]
-    return said if isinstance(said, str) else said["class_path"]
+    return str(recommender_of(content(config)))
 
 
 def closed_form(config: Path) -> bool:
     """Whether an experiment trains nothing."""
-    known = {**vars(models), "DiffusionRecommender": DiffusionRecommender}
-    return bool(known[recommender(config)].closed_form)
+    return is_closed_form(recommender(config))
 
 
 def rows(num_users: int = 60, num_items: int = 40, seed: int = 0) -> list[tuple[int, int]]:

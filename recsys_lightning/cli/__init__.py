@@ -65,6 +65,8 @@ VERBS = {
     "data": "recsys_lightning.cli.data",
 }
 """Where each verb is carried out; imported only when asked for, as some take seconds to import."""
+ALONE = ("doctor",)
+"""Verbs that do something without a word more; the others show their help then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(f"There is no verb {verb}.{hint} The verbs are {', '.join(VERBS)}.")
         warnings.showwarning = show_warning
-        run: Callable[[list[str]], None] = import_module(VERBS[verb]).run
+        module = import_module(VERBS[verb])
+        text = getattr(module, "HELP", None)  # those that parse Lightning's options have a help for each verb
+        if text is not None and (words[1:2] in (["-h"], ["--help"]) or (words == [verb] and verb not in ALONE)):
+            print(text, end="")
+            return 0
+        run: Callable[[list[str]], None] = module.run
         run(words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

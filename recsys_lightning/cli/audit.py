@@ -30,9 +30,6 @@ FAULTS = 1
 def run(words: list[str]) -> None:
     """Carry out `recsys audit`; `words` starts with it."""
     options = [word for word in words[1:] if word != "--json"]
-    if options in (["-h"], ["--help"]) or not words[1:]:
-        print(HELP, end="")
-        return
     if not options or not options[0].startswith("-"):
         named = f", as in recsys audit --data {options[0]}" if options else ""
         raise InputError(f"Say which data: --config FILE of an experiment, or --data NAME with its options{named}.")

@@ -33,9 +33,6 @@ FILE, LATEX = "compare.md", "compare.tex"
 
 def run(words: list[str]) -> None:
     """Carry out `recsys compare`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     options = OwnOptions("--metric", "--base", "--to")
     for name in ("--latex", "--wandb"):
         options.add_argument(name, action="store_true")

@@ -24,9 +24,6 @@ recsys dashboard --task NAME: what a workspace of Weights & Biases shows of the 
 
 def run(words: list[str]) -> None:
     """Carry out `recsys dashboard`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     parser = OwnOptions("--task", "--k", "--entity", "--project")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--upload", action="store_true")

@@ -35,13 +35,10 @@ def run(words: list[str]) -> None:
         "download": _download,
         "prepare": _prepare,
     }
-    rest = words[1:]
-    if not rest or rest[0] in ("-h", "--help"):
-        print(HELP, end="")
-    elif rest[0] not in verbs:
-        raise InputError(f"`recsys data` cannot {rest[0]}. It can {', '.join(verbs)}.")
-    else:
-        verbs[rest[0]](rest[1:])
+    verb, *rest = words[1:]
+    if verb not in verbs:
+        raise InputError(f"`recsys data` cannot {verb}. It can {', '.join(verbs)}.")
+    verbs[verb](rest)
 
 
 def _list(rest: list[str]) -> None:

@@ -26,9 +26,6 @@ def run(words: list[str]) -> None:
         SystemExit: with 1, there is a problem.
     """
     options = words[1:]
-    if options in (["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     from recsys_lightning.cli.own_options import OwnOptions
 
     parser = OwnOptions("--runs")

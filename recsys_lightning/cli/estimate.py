@@ -51,9 +51,6 @@ def run(words: list[str]) -> None:
     """Carry out `recsys estimate`; `words` starts with it."""
     begin = Seconds(time.perf_counter(), time.process_time())
     options = words[1:]
-    if not options or options in (["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     parser = OwnOptions("--seconds")
     parser.add_argument("--json", action="store_true")
     own, rest = parser.read(options)

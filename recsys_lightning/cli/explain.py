@@ -49,9 +49,6 @@ MOST = 5
 
 def run(words: list[str]) -> None:
     """Carry out `recsys explain`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     from recsys_lightning.cli.advice import ask, read_options
     from recsys_lightning.explain.advisor import EXPLAINERS
 

@@ -30,9 +30,6 @@ sums of ItemKNN, EASE, GFCF and ContentKNN. Other options change the configurati
 
 def run(words: list[str]) -> None:
     """Carry out `recsys export`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     parser = OwnOptions("--to", "--ckpt_path")
     parser.add_argument("--overwrite", action="store_true")
     own, rest = parser.read(words[1:])

@@ -21,9 +21,6 @@ Computed floors stand beside the model in every later test of the same split.
 def run(words: list[str]) -> None:
     """Carry out `recsys floors`; `words` starts with it."""
     options = words[1:]
-    if not options or options in (["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     names: list[str] = []
     if "--only" in options:
         at = options.index("--only")

@@ -25,9 +25,6 @@ Other options change the configuration, as in `recsys predict`. Nothing is writt
 
 def run(words: list[str]) -> None:
     """Carry out `recsys recommend`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     from recsys_lightning.cli.advice import ask, read_options
     from recsys_lightning.reports.tables import text_table
 

@@ -21,9 +21,6 @@ scripts and without anything from elsewhere.
 
 def run(words: list[str]) -> None:
     """Carry out `recsys report`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     own, folders = OwnOptions("--to").read(words[1:])
     unknown = [word for word in folders if word.startswith("-")]
     if unknown:

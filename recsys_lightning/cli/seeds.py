@@ -11,6 +11,7 @@ import yaml
 
 from recsys_lightning.atomic import write_text
 from recsys_lightning.cli.chain import Runs
+from recsys_lightning.cli.experiment import class_of, closed_form, read_yaml, recommender_of
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
 from recsys_lightning.cli.stages import Chain, Stage
 from recsys_lightning.errors import InputError
@@ -34,9 +35,6 @@ DECIDED = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")
 
 def run(words: list[str]) -> None:
     """Carry out `recsys seeds`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     own, rest = OwnOptions("--config", "--n", "--to").read(words[1:])
     if own.config is None:
         raise InputError("`recsys seeds` needs --config FILE, an experiment.")
@@ -61,36 +59,19 @@ def _report(folder: Path, folders: Sequence[Path], seeds: Sequence[int]) -> None
 
 def _stage(config: Path, options: Sequence[str]) -> Stage:
     """The experiment, with options of the command line, as the only stage of a chain."""
-    try:
-        given = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--config {config} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {config} is no YAML: {' '.join(str(error).split())}.") from error
-    once = _solved(_recommender(given, options))
+    once = closed_form(_recommender(read_yaml(config, "--config"), options))
     return Stage(config.stem, config, None, None, ("test",) if once else ("fit", "test"), (), once)
 
 
-def _recommender(given: Any, options: Sequence[str]) -> Any:
+def _recommender(given: Any, options: Sequence[str]) -> str | None:
     """The recommender of a configuration, or the one that an option puts in its place."""
-    try:
-        found = given["model"]["init_args"]["recommender"]
-    except (KeyError, TypeError):
-        found = None
+    found = recommender_of(given)
     for option in options:
         name, _, value = option.partition("=")
         if name.replace(".init_args", "").removesuffix(".class_path") == "--model.recommender":
             with suppress(yaml.YAMLError):  # the first command says what is wrong with it
-                found = yaml.safe_load(value)
+                found = class_of(yaml.safe_load(value))
     return found
-
-
-def _solved(recommender: Any) -> bool:
-    """Whether it is a closed form, which is solved when it is tested."""
-    from recsys_lightning import models
-
-    name = recommender.get("class_path") if isinstance(recommender, dict) else recommender
-    return bool(getattr(getattr(models, str(name).rpartition(".")[2], None), "closed_form", False))
 
 
 def _options(words: Sequence[str]) -> list[str]:

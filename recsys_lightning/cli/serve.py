@@ -25,9 +25,6 @@ internet to do so. It has no passwords: whoever reaches the port can ask.
 
 def run(words: list[str]) -> None:
     """Carry out `recsys serve`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     parser = OwnOptions()
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--host", default="127.0.0.1")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from recsys_lightning.cli.experiment import read_yaml
 from recsys_lightning.code import code_digest
 from recsys_lightning.errors import InputError
 
@@ -83,12 +84,7 @@ def read_chain(file: Path) -> Chain:
     Raises:
         InputError: the file is not there, or not as it should be.
     """
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}. Name the file of a chain.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
+    given = read_yaml(file, "The chain")
     if not isinstance(given, dict) or not isinstance(given.get("stages"), dict) or not given["stages"]:
         raise InputError(f"{file}: a chain has `stages`, each with a name and at least a `config`.")
     _refuse_unknown(given, _CHAIN, str(file))

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from recsys_lightning.cli.experiment import read_yaml
 from recsys_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -143,12 +142,7 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"The sweep {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise InputError(f"The sweep {path} is no YAML: {' '.join(str(error).split())}.") from error
+    content = read_yaml(path, "The sweep")
     if not isinstance(content, dict):
         raise InputError(f"{path} is no sweep: it needs method, metric and parameters.")
     for key in content:

@@ -46,7 +46,7 @@ from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.errors import InputError, extra
 from recsys_lightning.tasks.base import Task
 
-HELP = """\
+HELP_OF = """\
 recsys {verb}: give a configuration, and options that change it; a later one wins
 
   --config FILE             an experiment, e.g. experiments/movietweetings/lightgcn.yaml
@@ -201,7 +201,7 @@ def run(words: list[str]) -> None:
     """Carry out `fit`, `validate`, `test` or `predict`; `words` starts with it."""
     verb, options = words[0], words[1:]
     if options in (["-h"], ["--help"]):
-        print(HELP.format(verb=verb, ckpt="resume" if verb == "fit" else "load"), end="")
+        print(HELP_OF.format(verb=verb, ckpt="resume" if verb == "fit" else "load"), end="")
         return
     RecsysCLI.claimed = None
     try:

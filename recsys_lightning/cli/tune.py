@@ -44,9 +44,6 @@ INTERRUPTED = 130
 
 def run(words: list[str]) -> None:
     """Carry out `recsys tune`; `words` starts with it."""
-    if words[1:] in ([], ["-h"], ["--help"]):
-        print(HELP, end="")
-        return
     own, options = _read_options(words[1:])
     sweep = read_sweep(Path(own.sweep))
     trials = whole_number("trials", own.trials, 1) if own.trials else sweep.run_cap

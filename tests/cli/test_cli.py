@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 import warnings
+from importlib import import_module
 from types import ModuleType
 
 import pytest
 
 from recsys_lightning import __version__, cli
-from recsys_lightning.cli import VERBS, main
+from recsys_lightning.cli import ALONE, VERBS, main
 from recsys_lightning.errors import InputError, NonFiniteError
 
 
@@ -34,6 +37,25 @@ def test_help_names_every_verb(words: list[str], capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert all(f"recsys {verb}" in out for verb in VERBS)
     assert not err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_its_help_and_that_names_its_options(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["recsys"])
+    module = import_module(VERBS[verb])
+    said = []
+    for words in ([verb, "-h"], [verb, "--help"], [verb]):
+        if len(words) > 1 or (hasattr(module, "HELP") and verb not in ALONE):
+            assert main(words) == 0
+            out, err = capsys.readouterr()
+            said.append(out)
+            assert not err
+    assert said[0].startswith(f"recsys {verb}") and len(set(said)) == 1
+    declared = re.findall(r"(?:OwnOptions|add_argument)\(([^)]*)\)", inspect.getsource(module))
+    options = [option for text in declared for option in re.findall(r'"(--\w+)"', text)]
+    assert all(re.search(rf"{option}\b", said[0]) for option in options)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

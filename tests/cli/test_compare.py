@@ -46,12 +46,6 @@ def test_the_table_is_logged_offline(
     assert '"effect_size"' in said and '"all users"' in said and found.last_line.startswith("W&B: ")
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    found = recsys("compare", *words)
-    assert found.status == 0 and "RUN RUN" in found.out and "--base RUN" in found.out
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys_lightning.callbacks.wandb.dashboards import dashboard
-from recsys_lightning.cli.dashboard import HELP, run
+from recsys_lightning.cli.dashboard import run
 from recsys_lightning.cli.wandb_account import PROJECT
 from recsys_lightning.errors import InputError
 
@@ -23,8 +23,6 @@ def test_it_prints_an_outline_or_what_wandb_stores(
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     run(["dashboard", "--task", "Conditioning", "--json"])
     assert json.loads(capsys.readouterr().out)["project"] == PROJECT
-    run(["dashboard", "--help"])
-    assert capsys.readouterr().out == HELP
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,6 @@ def test_seconds_are_checked(recsys: Recsys, seconds: str) -> None:
     assert outcome.status == 2 and f"--seconds is {seconds}" in outcome.err
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    outcome = recsys("estimate", *words)
-    assert outcome.status == 0 and "--seconds N" in outcome.out
-
-
 def test_the_whole_plan() -> None:
     plan = Plan(100, 10, 1.0, None)
     whole = estimate._whole

@@ -41,13 +41,6 @@ def same_lists(engine: Engine, table: pd.DataFrame) -> None:
         assert [line.score for line in answer.recommendations] == pytest.approx(rows["score"].tolist(), rel=1e-4)
 
 
-@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    outcome = recsys("export", *words)
-    assert outcome.status == 0
-    assert all(word in outcome.out for word in ("--to", "--ckpt_path", "--overwrite", "recsys export RUN"))
-
-
 @pytest.mark.parametrize(
     "model",
     [

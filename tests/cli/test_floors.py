@@ -21,13 +21,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    outcome = recsys("floors", *words)
-    assert outcome.status == 0
-    assert "--only NAME" in outcome.out and "--config FILE" in outcome.out
-
-
 def test_all_floors_are_tuned_tested_and_shown(recsys: Recsys, world: list[str]) -> None:
     outcome = recsys("floors", *world, "--model.k", "[5]")
     assert outcome.status == 0, outcome.err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch.distributed as dist
@@ -26,7 +28,20 @@ class Group:
 
     def fails(self, rank: int, error: Exception) -> None:
         self.patch.setattr(dist, "get_rank", lambda: rank)
-        tell_of_the_first(error)
+        fail(error)
+
+
+def fail(error: Exception) -> None:
+    """As a command does that fails."""
+    tell_of_the_first(error)
+    raise error
+
+
+def says_its_own(process: Callable[[Exception], None], error: Exception) -> None:
+    """Whether a process ends with its error, and with no word more."""
+    with pytest.raises(type(error)) as raised:
+        process(error)
+    assert raised.value is error and raised.value.__cause__ is error.__cause__
 
 
 @pytest.fixture
@@ -36,7 +51,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
 
 @pytest.mark.parametrize("error", [InputError("No."), ValueError("a mistake"), CLOSED])
 def test_a_process_by_itself_says_what_it_says(error: Exception) -> None:
-    tell_of_the_first(error)
+    says_its_own(fail, error)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +65,7 @@ def test_a_process_by_itself_says_what_it_says(error: Exception) -> None:
 def test_the_first_process_names_the_one_that_failed_first(
     group: Group, error: Exception, kind: type[Exception], said: str
 ) -> None:
-    group.fails(1, error)
+    says_its_own(partial(group.fails, 1), error)
     for other in (CLOSED, KeyError("another")):
         with pytest.raises(SystemExit) as ended:
             group.fails(2, other)
@@ -63,15 +78,15 @@ def test_the_first_process_names_the_one_that_failed_first(
 def test_an_error_of_ours_is_known_by_what_it_led_to(group: Group) -> None:
     wrapped = RuntimeError("while parsing")
     wrapped.__cause__ = InputError("No file.")
-    group.fails(1, wrapped)
+    says_its_own(partial(group.fails, 1), wrapped)
     assert json.loads(group.store.get(KEY)) == {"rank": 1, "kind": "InputError", "text": "No file."}
 
 
 def test_where_all_fail_alike_the_first_process_says_it_as_its_own(group: Group) -> None:
-    group.fails(1, InputError("No file."))
+    says_its_own(partial(group.fails, 1), InputError("No file."))
     with pytest.raises(SystemExit):
         group.fails(2, InputError("No file."))
-    group.fails(0, InputError("No file."))
+    says_its_own(partial(group.fails, 0), InputError("No file."))
 
 
 def test_what_follows_from_an_end_is_nobodys_error(group: Group) -> None:
@@ -88,7 +103,7 @@ def test_a_process_whose_first_one_has_ended_tells_itself(group: Group, monkeypa
             raise dist.DistNetworkError("Broken pipe")
 
     monkeypatch.setattr(group, "store", Gone())
-    group.fails(1, ValueError("a mistake"))
+    says_its_own(partial(group.fails, 1), ValueError("a mistake"))
     with pytest.raises(SystemExit):
         group.fails(1, CLOSED)
 
@@ -102,4 +117,4 @@ def test_a_forked_process_hands_its_error_over_as_a_text() -> None:
         with pytest.raises(kind) as raised:
             tell_of_the_first(ProcessRaisedException(f"{text}  File\nrecsys_lightning.errors.{last}\n"))
         assert str(raised.value) == last.partition(": ")[2]
-    tell_of_the_first(ProcessRaisedException(f"{text}ValueError: a mistake\n"))
+    says_its_own(fail, ProcessRaisedException(f"{text}ValueError: a mistake\n"))

@@ -16,13 +16,6 @@ WORLD = [
 EASE = [*WORLD, "--model.recommender", "EASE"]
 
 
-@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    outcome = recsys("recommend", *words)
-    assert outcome.status == 0
-    assert all(option in outcome.out for option in ("--user ID", "--k N", "--include_known", "--json", "--ckpt_path"))
-
-
 def test_a_checkpoint_recommends_what_predict_writes(recsys: Recsys, tmp_path: Path) -> None:
     network = [*WORLD, "--model.recommender", "LightGCN", "--model.recommender.dim", "8"]
     assert recsys("fit", *network, "--trainer.max_epochs", "1").status == 0

@@ -22,12 +22,6 @@ def test_both_pages_are_written_and_named(recsys: Recsys, tmp_path: Path) -> Non
     assert (to / "report.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    outcome = recsys("report", *words)
-    assert outcome.status == 0 and "RUN" in outcome.out and "--to FOLDER" in outcome.out
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

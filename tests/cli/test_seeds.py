@@ -78,12 +78,6 @@ def test_the_last_word_on_the_recommender_counts(folder: Path, options: list[str
     assert _stage(folder / "mf.yaml", options).once is solved
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    found = recsys("seeds", *words)
-    assert found.status == 0 and "never the best of them" in found.out
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

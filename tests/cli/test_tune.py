@@ -51,14 +51,6 @@ def found(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if key not in ("run", "seconds")} for row in rows]
 
 
-@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
-def test_help(recsys: Recsys, words: list[str]) -> None:
-    outcome = recsys("tune", *words)
-    assert outcome.status == 0
-    options = ("--config FILE", "--sweep FILE", "--trials N", "--timeout S", "--seed N", "--storage FILE")
-    assert all(option in outcome.out for option in options)
-
-
 def test_every_trial_is_a_run_and_a_resumed_search_finds_the_same(recsys: Recsys, tmp_path: Path) -> None:
     sweep(tmp_path)
     whole = tune(recsys, tmp_path, "--trials", 2, "--seed", 7)
