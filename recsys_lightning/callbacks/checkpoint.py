@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from recsys_lightning.atomic import TEMPORARY, replacing, write_text
 from recsys_lightning.callbacks.signals import ENDED, EVERY, Termination, end, say_how_to_go_on
-from recsys_lightning.errors import InputError
+from recsys_lightning.errors import InputError, linked
 
 SIZES = "sizes.json"
 """Beside checkpoints: how many bytes each was written with, to tell a truncated one."""
@@ -206,7 +206,8 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 
 def _in_words(error: Exception, path: Path, needed: int) -> InputError | None:
     """What to say of a checkpoint that could not be written; None where that is no fault of the file's place."""
-    cause = _of_the_system(error)
+    # torch says something of its own, raised while it handles what the system said
+    cause = next((link for link in linked(error) if isinstance(link, OSError)), None)
     free = shutil.disk_usage(_existing(path.parent)).free
     if free < needed or (cause is not None and cause.errno in FULL):
         limit = "" if cause is None or cause.errno == errno.ENOSPC else f", but the system says: {cause.strerror}"
@@ -220,13 +221,6 @@ def _in_words(error: Exception, path: Path, needed: int) -> InputError | None:
         f"The checkpoint {path} cannot be written ({cause.strerror}). The previous one is intact. Make its folder "
         "writable, then resume from it."
     )
-
-
-def _of_the_system(error: BaseException | None) -> OSError | None:
-    """What the system said; torch says something of its own, raised while it handles that."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _existing(folder: Path) -> Path:
