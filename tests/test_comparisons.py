@@ -138,10 +138,13 @@ def test_the_models_are_those_of_the_folder(module: ModuleType, tmp_path: Path) 
     assert "models" not in experiment.comparisons
 
 
-@pytest.mark.parametrize("text", ["", "a: b", "model: 3", ": :"])
-def test_what_is_no_experiment_is_refused(module: ModuleType, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "is not laid out"), ("a: b", "is not laid out"), ("model: 3", "is not laid out"), (": :", "is no YAML")],
+)
+def test_what_is_no_experiment_is_refused(module: ModuleType, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(module.InputError, match="is not laid out like"):
+    with pytest.raises(module.InputError, match=message):
         module.Experiment.read(tmp_path / "x.yaml")
     with pytest.raises(module.InputError, match="cannot be read"):
         module.Experiment.read(tmp_path / "y.yaml")
