@@ -36,6 +36,9 @@ class Recommender(nn.Module):
     closed_form: ClassVar[bool] = False
     """True for a model that `fit` solves: it is not trained and needs no checkpoint."""
 
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Names of parameters (n, D) of which a training step reads single rows, by `rows_at`: processes can share them."""
+
     reads_graph: bool = False
     """True for a model of `views.graph`: a checkpoint of it is good for data of the same graph only."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -113,6 +113,8 @@ class LightGCN(MF):
     Raises:
         InputError: an argument is out of its range.
     """
+
+    tables: ClassVar[tuple[str, ...]] = ()  # a step reads all rows
 
     def __init__(self, schema: Schema, dim: int = 64, layers: int = 3) -> None:
         super().__init__(schema, dim)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from recsys_lightning.batches import Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.base import Embeddings, Recommender
+from recsys_lightning.models.sharding import at_hand
 from recsys_lightning.models.sparse import rows_at
 from recsys_lightning.schema import Schema
 
@@ -25,6 +28,8 @@ class MF(Recommender):
         InputError: an argument is out of its range.
     """
 
+    tables: ClassVar[tuple[str, ...]] = ("user", "item")
+
     def __init__(self, schema: Schema, dim: int = 64) -> None:
         super().__init__(schema)
         if dim < 1:
@@ -36,7 +41,7 @@ class MF(Recommender):
 
     def encode(self, views: Views) -> Embeddings:
         """The embeddings as they are."""
-        return Embeddings(self.user, self.item)
+        return Embeddings(at_hand(self.user), at_hand(self.item))
 
     def penalty(self, state: Embeddings, user: Tensor, item: Tensor, negative: Tensor) -> Tensor:
         """Half the squared L2 norm of the embeddings that a batch touches, divided by B; a scalar."""

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import embedding, embedding_bag
 
 from recsys_lightning.batches import CSR, Views
+from recsys_lightning.models.sharding import rows_of_shares
 
 
 def rows_at(table: Tensor, index: Tensor) -> Tensor:
@@ -21,12 +23,14 @@ def rows_at(table: Tensor, index: Tensor) -> Tensor:
     Those of `table[index]` are not: on CPU, threads add them as they come, so that no two trainings end alike.
 
     Args:
-        table: (n, ...).
+        table: (n, ...); (n, D) where its rows are split over processes.
         index: (*) integers, of any shape.
 
     Returns:
         (*, ...)
     """
+    if isinstance(table, DTensor):
+        return rows_of_shares(table, index.flatten()).view(*index.shape, -1)
     rows = embedding(index, table[:, None].flatten(1))
     return rows.view(*index.shape, *table.shape[1:])
 

@@ -14,6 +14,7 @@ from recsys_lightning.batches import Views
 from recsys_lightning.errors import InputError
 from recsys_lightning.models.base import Recommender
 from recsys_lightning.schema import Schema
+from recsys_lightning.tasks.sharding import share_tables
 
 SAME_TYPES = (
     "\nTypes of nodes and edges are the same. What may differ is data.graph.shuffle, min_items, weight, half_life, "
@@ -115,6 +116,10 @@ class Task(LightningModule):
             self.schema = schema
             self.build(schema)
         self._refuse_other_data(self.schema, schema)
+
+    def configure_model(self) -> None:
+        """Keep a share of each table only, where that is how it is trained."""
+        share_tables(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the schema, and when tests were run."""
