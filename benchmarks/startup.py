@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--config experiments/movietweetings/lightgcn.yaml] [--repeats 3]
 
 Each in a process of its own, from its start to its end, on one thread: CPU seconds and seconds on the clock, the least
-of all repeats. The training is one step, a batch of its validation and the report (`--trainer.fast_dev_run true`), which
-is an upper limit of the time to the first step; with an empty cache it also reads and prepares the data.
+of all repeats. The training is one step, a batch of its validation and the report (`--trainer.fast_dev_run true`): an
+upper limit of the time to the first step. With an empty cache it also reads and prepares the data.
 
 Goals: 2 CPU seconds for the help, 1 s for the import, 10 s for the first step.
 """
