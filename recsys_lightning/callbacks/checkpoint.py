@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
@@ -107,6 +108,25 @@ class BestAndLast(ModelCheckpoint):
                 f"Checkpoints cannot be written to {folder} ({error.strerror}). Choose a writable folder: "
                 "--trainer.default_root_dir FOLDER."
             ) from error
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know the best score again, where the best checkpoint lies in this run's folder, however that was spelled.
+
+        Lightning forgets it where the folder is not the same string, and then overwrites the best checkpoint by a
+        worse one.
+        """
+        best = Path(state_dict["best_model_path"]).name
+        if not best or self.dirpath is None:
+            super().load_state_dict(state_dict)
+        elif Path(self.dirpath, best).is_file():
+            here = str(Path(self.dirpath, best))
+            places = {"dirpath": self.dirpath, "best_model_path": here, "kth_best_model_path": here}
+            super().load_state_dict({**state_dict, **places, "best_k_models": {here: state_dict["best_model_score"]}})
+        else:
+            rank_zero_warn(
+                f"The best checkpoint so far, {state_dict['best_model_path']}, does not lie in {self.dirpath}: what is "
+                "best there will be the best of the epochs from here on."
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from where the run begins or goes on; hear of SIGTERM, now that Lightning's own handler stands."""

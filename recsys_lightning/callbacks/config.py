@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from recsys_lightning.atomic import write_text
 from recsys_lightning.callbacks.run_folder import run_folder
 
 SECRET = re.compile(r"(?:^|_)key$|apikey|token|secret|passw|credential", re.IGNORECASE)
@@ -31,14 +33,20 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file, and hand the values to the logger."""
-        config = redact(yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml")))
-        # a stale `ckpt_path: null` would win over an option that comes before the configuration
-        config.pop("ckpt_path", None)
+        config = plain(self.parser, self.config)
         self._folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        (self._folder / self.config_filename).write_text(text, encoding="utf-8")
+        write_text(self._folder / self.config_filename, text)
         for logger in trainer.loggers:
             logger.log_hyperparams(config)
+
+
+def plain(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
+    """A configuration as plain values, as it is written, without secrets."""
+    values: dict[str, Any] = redact(yaml.safe_load(parser.dump(config, skip_none=False, format="yaml")))
+    # a stale `ckpt_path: null` would win over an option that comes before the configuration
+    values.pop("ckpt_path", None)
+    return values
 
 
 def redact(value: Any) -> Any:

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from recsys_lightning import __version__
-from recsys_lightning.atomic import write_text
+from recsys_lightning.atomic import replacing, write_text
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.data.audit.future import future
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
@@ -88,7 +88,8 @@ class WriteResults(Callback):
         }
         report = _report(pl_module, data, seconds)
         print(report.table())
-        _per_user_table(pl_module, data).to_parquet(folder / "per_user.parquet", index=False)
+        with replacing(folder / "per_user.parquet") as file:
+            _per_user_table(pl_module, data).to_parquet(file, index=False)
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
         buckets = {"buckets": _buckets(pl_module, data)}
         write_json(folder / "facts.json", {**facts_of(report), **buckets, **_circumstances(pl_module)})

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 # what is imported here is known on the command line by its short name
 from recsys_lightning.callbacks.attention_diagnostics import AttentionDiagnostics  # noqa: F401
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, BestAndLast, usable_checkpoint
-from recsys_lightning.callbacks.config import SaveConfig
+from recsys_lightning.callbacks.config import SaveConfig, plain
 from recsys_lightning.callbacks.cosine_diagnostics import CosineDiagnostics  # noqa: F401
 from recsys_lightning.callbacks.diagnostics import Diagnostics  # noqa: F401
 from recsys_lightning.callbacks.diffusion_checks import DiffusionChecks  # noqa: F401
@@ -40,6 +40,7 @@ from recsys_lightning.callbacks.wandb.track import TrackRun
 from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
 from recsys_lightning.cli.processes import tell_of_the_first
+from recsys_lightning.cli.resume import refuse_other_options
 from recsys_lightning.cli.wandb_account import settle_wandb
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
@@ -104,6 +105,9 @@ class RecsysCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse what excludes one another; keep loggers below the root folder, and W&B from asking for a key."""
         refuse_combinations(self._get(self.config, "model"))
+        if (run := self._resumed()) is not None:
+            verb = str(self.subcommand)
+            refuse_other_options(run, plain(self._parser(verb), self.config[verb]))
         config = self._get(self.config, "trainer")
         loggers = config.logger if isinstance(config.logger, list) else [config.logger]
         for logger in loggers:
@@ -138,18 +142,22 @@ class RecsysCLI(LightningCLI):
 
     def _csv_logger(self, root: Path) -> CSVLogger:
         """Logs into a new folder, or when a run is resumed into its own."""
+        if (run := self._resumed()) is not None:
+            return CSVLogger(run.parent.parent, name=run.parent.name, version=run.name)
         config = self.config.get(str(self.subcommand), self.config)
-        checkpoint = config.get("ckpt_path")
-        if self.subcommand == "fit" and checkpoint:
-            run = Path(checkpoint).parent.parent
-            if (run / "config.yaml").is_file():
-                return CSVLogger(run.parent.parent, name=run.parent.name, version=run.name)
         model = config.model.init_args.get("recommender")
         name = str(model.class_path if model is not None else config.model.class_path).rsplit(".", 1)[-1]
         title = re.sub(r"[^\w.-]+", "_", f"{self.datamodule.source.name}-{name.lower()}")
         version = None if self.subcommand is None else _version(root / title)
         RecsysCLI.claimed = None if version is None else root / title / version
         return CSVLogger(root, name=title, version=version)
+
+    def _resumed(self) -> Path | None:
+        """The folder of the run that goes on; None where a training begins, or nothing is trained."""
+        if self.subcommand != "fit" or not self.config["fit"].get("ckpt_path"):
+            return None
+        run = Path(self.config["fit"]["ckpt_path"]).parent.parent
+        return run if (run / "config.yaml").is_file() else None
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         """Only the parser of the verb that is asked for, as each takes long to make."""
@@ -264,7 +272,6 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*is recommended to use `self.log.*sync_dist.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
-    warnings.filterwarnings("ignore", message="The dirpath has changed.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -11,6 +11,8 @@ from typing import Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
+from recsys_lightning.errors import InputError
+
 Batch = TypeVar("Batch")
 Order = TypeVar("Order")
 
@@ -70,11 +72,21 @@ class EpochLoader(ABC, Generic[Order, Batch]):
             yield self.batch(epoch, step, order)
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were handed out."""
-        return {"epoch": self.epoch, "batches": self._done}
+        """The epoch, and how many of its batches were handed out, of how many."""
+        return {"epoch": self.epoch, "batches": self._done, "of": len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass go on behind the batches of the state, if it is a pass of the same epoch."""
+        """Let the next pass go on behind the batches of the state, if it is a pass of the same epoch.
+
+        Raises:
+            InputError: the epoch was left in its middle, and had other batches.
+        """
+        if 0 < state["batches"] < state["of"] != len(self):
+            raise InputError(
+                f"The checkpoint was written after {state['batches']} of {state['of']} batches of an epoch, which now "
+                f"has {len(self)}: some rows would be trained on twice and others not at all. Go on with the number of "
+                "processes and the batch size of that run, or from a checkpoint of the end of an epoch."
+            )
         self._resume = (state["epoch"], state["batches"])
         self.epoch, self._done = self._resume
 

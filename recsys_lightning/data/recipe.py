@@ -39,7 +39,7 @@ class Recipe:
             have there.
         val: what goes to val: a share below 1, or a number of rows (of each user; of all for global_time), for
             item_cold of items, for user_cold and target_cold of users. 0 for none.
-        test: what goes to test, likewise; without meaning for an official split.
+        test: what goes to test, likewise; an official split has its own.
         target: the domain in which users of target_cold are new.
         shots: for item_cold, so many first rows of each held-out item go to train all the same, and for target_cold so
             many first rows in the target of each held-out user, or `all` before the tested one. For user_cold, so many
@@ -94,6 +94,11 @@ class Recipe:
         for name in ("user_core", "item_core"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: {getattr(self, name)} is negative. Say 0 for no core.")
+        if self.split == "official" and self.test != Recipe.test:
+            raise InputError(
+                f"test: {self.test} was given, and an official split has its own test rows. Leave test out, or choose "
+                "another split."
+            )
         self._check_shots()
         self._check_domains()
 

@@ -119,7 +119,8 @@ class Task(LightningModule):
 
     def configure_model(self) -> None:
         """Keep a share of each table only, where that is how it is trained."""
-        share_tables(self)
+        if self._trainer is not None:  # none where a checkpoint is loaded by itself
+            share_tables(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the schema, and when tests were run."""
@@ -147,9 +148,11 @@ class Task(LightningModule):
         self._trained = True
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
-        """Key all randomness of a step by (seed, step, rank), so that a resumed run repeats it."""
-        key = f"{self.datamodule.seed}/{self.global_step}/{self.global_rank}".encode()
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big"))
+        """Key all randomness by (seed, step, rank, batch of the step), so that a resumed run repeats it."""
+        key = f"{self.datamodule.seed}/{self.global_step}/{self.global_rank}"
+        if batch_of_step := batch_idx % self.trainer.accumulate_grad_batches:
+            key += f"/{batch_of_step}"
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big"))
 
     def on_train_end(self) -> None:
         """From here on the parameters are worth testing."""

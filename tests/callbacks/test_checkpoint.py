@@ -196,3 +196,37 @@ def test_last_is_the_last_epoch_even_where_it_is_not_the_best(tmp_path: Path) ->
     trainer(tmp_path, max_epochs=3, callbacks=[BestAndLast()]).fit(task, data())
     epochs = {name: read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
     assert epochs == {"best": 0, "last": 2}
+
+
+def known(folder: str, best: str) -> BestAndLast:
+    """What knows a best score of .5 after it has read a checkpoint in a folder."""
+    callback = BestAndLast()
+    callback.dirpath, score = folder, torch.tensor(0.5)
+    callback.load_state_dict(
+        {
+            "dirpath": str(Path(best).parent),
+            "best_model_path": best,
+            "best_model_score": score,
+            "kth_best_model_path": best,
+            "kth_value": score,
+            "best_k_models": {best: score},
+            "last_model_path": "",
+        }
+    )
+    return callback
+
+
+def test_the_best_score_is_known_however_its_folder_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "best.ckpt")
+    monkeypatch.chdir(tmp_path.parent)
+    callback = known(str(tmp_path), f"{tmp_path.name}/best.ckpt")
+    here = str(tmp_path / "best.ckpt")
+    assert callback.best_model_path == here == callback.kth_best_model_path
+    assert callback.best_k_models == {here: 0.5} and callback.best_model_score == 0.5
+    assert callback.kth_value == 0.5
+
+
+def test_a_best_checkpoint_that_lies_elsewhere_is_not_counted(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"so far, .*old/best\.ckpt, does not lie in .*: what is best there will be"):
+        callback = known(str(tmp_path), str(tmp_path / "old" / "best.ckpt"))
+    assert callback.best_model_path == "" and callback.best_model_score is None and not callback.best_k_models

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recsys_lightning.data.epoch_loader import SampleLoader
+from recsys_lightning.errors import InputError
 
 
 class Samples(SampleLoader[Tensor]):
@@ -81,9 +82,9 @@ def test_a_saved_pass_goes_on_where_it_was_and_the_next_is_whole(done: int, epoc
         next(batches)
     resumed = loader()
     if done:  # before the first batch, the state is still that of the pass before
-        assert saved.state_dict() == {"epoch": epoch, "batches": done}
+        assert saved.state_dict() == {"epoch": epoch, "batches": done, "of": 6}
     else:
-        saved.load_state_dict({"epoch": epoch, "batches": 0})
+        saved.load_state_dict({"epoch": epoch, "batches": 0, "of": 6})
     resumed.load_state_dict(saved.state_dict())
     assert resumed.state_dict() == saved.state_dict()
     resumed.set_epoch(epoch)
@@ -96,5 +97,18 @@ def test_a_state_of_the_last_epoch_does_not_shorten_the_next() -> None:
     passed(saved)
     resumed.load_state_dict(saved.state_dict())
     resumed.set_epoch(1)
-    assert resumed.state_dict() == {"epoch": 1, "batches": 0}
+    assert resumed.state_dict() == {"epoch": 1, "batches": 0, "of": 6}
     assert len(passed(resumed)) == len(resumed)
+
+
+@pytest.mark.parametrize("other", [{"world_size": 2}, {"batch_size": 8}])
+def test_the_rest_of_an_epoch_of_other_batches_is_refused(other: dict[str, int]) -> None:
+    saved, resumed = loader(), loader(**other)
+    batches = iter(saved)
+    next(batches)
+    with pytest.raises(InputError, match=r"after 1 of 6 batches of an epoch, which now has 3: some rows would be"):
+        resumed.load_state_dict(saved.state_dict())
+    list(batches)
+    resumed.load_state_dict(saved.state_dict())
+    resumed.set_epoch(1)
+    assert len(passed(resumed)) == 3

@@ -14,6 +14,7 @@ from recsys_lightning.errors import InputError
         ({"val": -0.1}, "val: -0.1 is neither a share"),
         ({"test": 1.5}, "test: 1.5 is neither a share"),
         ({"split": "item_cold", "test": 2.5}, "test: 2.5 is neither a share .* nor a whole number"),
+        ({"split": "official", "test": 0.3}, "test: 0.3 was given, and an official split has its own test rows"),
         ({"val": 0.5, "test": 0.5}, "leave no share for train"),
         ({"limit_users": 0}, "limit_users: 0 keeps nothing"),
         ({"item_core": -1}, "item_core: -1 is negative"),

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch import Tensor
 
+from recsys_lightning.batches import PairBatch
 from recsys_lightning.callbacks.checkpoint import AtomicCheckpointIO, read_checkpoint
 from recsys_lightning.data.graph_recipe import GraphRecipe
 from recsys_lightning.data.recipe import Recipe
@@ -194,3 +196,21 @@ def test_copies_that_know_nothing_of_one_another_are_refused(tmp_path: Path, mon
     task.trainer = fit
     with pytest.raises(InputError, match="torchrun started 2 processes, and the trainer knows of 1"):
         task.setup("fit")
+
+
+class Drawing(Ranking):
+    """Notes a random number of each batch."""
+
+    drawn: list[float]
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        self.drawn.append(float(torch.rand(())))
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("batches_of_a_step", [1, 3])
+def test_each_batch_has_random_numbers_of_its_own(tmp_path: Path, batches_of_a_step: int) -> None:
+    task = Drawing(partial(MF, dim=4))
+    task.drawn = []
+    trainer(tmp_path, max_epochs=2, accumulate_grad_batches=batches_of_a_step).fit(task, data())
+    assert len(set(task.drawn)) == len(task.drawn) > 6

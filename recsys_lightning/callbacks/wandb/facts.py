@@ -1,4 +1,4 @@
-"""What a run stands on, as plain values: the data, and the code of the working folder."""
+"""What a run stands on, as plain values: the data, the code of this package and that of the working folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from recsys_lightning import __version__
+from recsys_lightning.code import PACKAGE, code_digest
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
 from recsys_lightning.schema import SPLITS
 
@@ -34,6 +36,12 @@ def data_card(data: InteractionsDataModule) -> dict[str, Any]:
         "test_views": data.test_views,
         "steps": [asdict(step) for step in prepared.steps],
     }
+
+
+def code_state() -> dict[str, Any]:
+    """Version and digest of this package; where it lies in a working folder of git, its commit too."""
+    known = _git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py") is not None
+    return {"version": __version__, "digest": code_digest(), **(git_state(PACKAGE) if known else {})}
 
 
 def git_state(folder: Path) -> dict[str, Any]:

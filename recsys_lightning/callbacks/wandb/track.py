@@ -18,7 +18,7 @@ from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.callbacks.vectors import WriteVectors
 from recsys_lightning.callbacks.wandb.artifacts import log_file, source_of, use
 from recsys_lightning.callbacks.wandb.dashboards import STEP
-from recsys_lightning.callbacks.wandb.facts import data_card, git_state
+from recsys_lightning.callbacks.wandb.facts import code_state, data_card, git_state
 from recsys_lightning.callbacks.wandb.geometry import histograms, projection_table, vectors_of
 from recsys_lightning.callbacks.wandb.logger import tolerated
 from recsys_lightning.callbacks.wandb.tables import (
@@ -113,7 +113,8 @@ class TrackRun(Callback):
                 with tolerated(f"which artifact the {name} is"):
                     use(run, source)
             with tolerated("the data card"):
-                run.config.update({"card": data_card(data), "git": git_state(Path.cwd())}, allow_val_change=True)
+                facts = {"card": data_card(data), "code": code_state(), "git": git_state(Path.cwd())}
+                run.config.update(facts, allow_val_change=True)
                 steps = [list(asdict(step).values()) for step in data.prepared.steps]
                 _log(trainer, run, {"data/steps": Table([field.name for field in fields(Step)], steps)})
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from recsys_lightning.callbacks.wandb.facts import data_card, git_state
+from recsys_lightning import __version__
+from recsys_lightning.callbacks.wandb import facts
+from recsys_lightning.callbacks.wandb.facts import code_state, data_card, git_state
+from recsys_lightning.code import code_digest
 from tests.tasks.test_base import data
 
 
@@ -48,3 +51,19 @@ def test_without_git_or_a_repository_nothing_is_said(tmp_path: Path, monkeypatch
     assert git_state(tmp_path) == git_state(tmp_path / "nowhere") == {}
     monkeypatch.setenv("PATH", "")
     assert git_state(tmp_path) == {}
+
+
+def test_the_code_is_told_by_its_digest_and_its_own_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "__init__.py").write_text("")
+    monkeypatch.setattr(facts, "PACKAGE", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    told = {"version": __version__, "digest": code_digest()}
+    assert code_state() == told
+    git(tmp_path, "init", "-q")
+    (tmp_path / "other").write_text("")
+    git(tmp_path, "add", "other")
+    git(tmp_path, "commit", "-qm", "somebody's repository that ignores the package")
+    assert code_state() == told
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "the package's own")
+    assert code_state() == {**told, "commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}

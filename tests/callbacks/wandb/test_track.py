@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from recsys_lightning import __version__
 from recsys_lightning.callbacks.wandb.track import SWEEP, define_metrics
 from recsys_lightning.cli.wandb_account import PROJECT
 from recsys_lightning.reports.user_groups import ACTIVITY, DOMAIN, GENRE, POPULARITY
@@ -27,6 +28,7 @@ def test_the_configuration_holds_the_options_the_data_and_the_commit(ranking: di
         == ranking["test"].run.config["card"]["fingerprint"]
     )
     assert set(config["git"]) in (set(), {"commit", "dirty"})
+    assert config["code"]["version"] == __version__ and len(config["code"]["digest"]) == 64
     assert [row["name"] for row in ranking["fit"].run.table("data/steps")] == [step["name"] for step in card["steps"]]
 
 
