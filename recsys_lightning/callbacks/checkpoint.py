@@ -89,13 +89,15 @@ class BestAndLast(ModelCheckpoint):
         if every_n_steps is not None and every_n_steps < 1:
             raise InputError(f"checkpoint.every_n_steps is {every_n_steps}; it must be at least 1.")
         self.every_n_steps = every_n_steps
+        self._fits = True
         self._step = 0
         self._termination = Termination()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder out, sweep what killed runs left in it, and make sure that it can be written to."""
         super().setup(trainer, pl_module, stage)
-        if stage != "fit" or not trainer.is_global_zero or self.dirpath is None:
+        self._fits = stage == "fit"
+        if not self._fits or not trainer.is_global_zero or self.dirpath is None:
             return
         folder = Path(self.dirpath)
         try:
@@ -122,7 +124,7 @@ class BestAndLast(ModelCheckpoint):
             here = str(Path(self.dirpath, best))
             places = {"dirpath": self.dirpath, "best_model_path": here, "kth_best_model_path": here}
             super().load_state_dict({**state_dict, **places, "best_k_models": {here: state_dict["best_model_score"]}})
-        else:
+        elif self._fits:
             rank_zero_warn(
                 f"The best checkpoint so far, {state_dict['best_model_path']}, does not lie in {self.dirpath}: what is "
                 "best there will be the best of the epochs from here on."
