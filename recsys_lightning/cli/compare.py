@@ -26,7 +26,8 @@ recsys compare RUN RUN [RUN ...] [options]: are the differences real: paired tes
 
 A difference is claimed where its 95 % interval (paired bootstrap over users, and over seeds where there are several)
 leaves 0, and p (paired t test) is at most 0.05 after Holm's correction for all comparisons that are printed: ask for
-one metric to claim more of it. Runs of other data, other users or other views are refused.
+one metric to claim more of it. Runs of other data, other users or other views are refused, and so are seeds of one
+model that were trained with other options, or under the same seed.
 """
 FILE, LATEX = "compare.md", "compare.tex"
 

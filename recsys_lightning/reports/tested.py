@@ -15,6 +15,7 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.domains import macro_values
 from recsys_lightning.reports.run.folder import FACTS, METRICS, PER_USER, newest_run
 from recsys_lightning.reports.run.values import Values, read_json
+from recsys_lightning.reports.trainings import refuse_no_seeds
 from recsys_lightning.schema import DOMAIN, SPLITS, USER_ID
 
 ROWS = "rows"
@@ -80,7 +81,8 @@ def read_all(words: Sequence[str]) -> list[Tested]:
         words: each the folder of a test, or those of several seeds with commas between.
 
     Raises:
-        InputError: a folder holds no test, or the runs are of different data, users or views.
+        InputError: a folder holds no test, the runs are of different data, users or views, or seeds are of different
+            models or of one training.
     """
     groups = [tuple(Path(folder) for folder in word.split(",") if folder) for word in words]
     _refuse_twice(folder for group in groups for folder in group)
@@ -163,10 +165,10 @@ def _read(folders: tuple[Path, ...], like: Tested | None) -> Tested:
         _refuse_other("views: what models saw when they were tested differs", wanted[0], wanted[3], folder, views)
         tables.append(_aligned(wanted[0], wanted[1], folder, table))
     assert wanted is not None
-    _refuse_checkpoints(folders, [metrics for metrics, _, _ in runs])
-    trained = any(metrics["checkpoint"].text() for metrics, _, _ in runs)
+    checkpoints = [metrics["checkpoint"].text() for metrics, _, _ in runs]
+    refuse_no_seeds(folders, checkpoints)
     said = [remark for folder, run in zip(folders, runs, strict=True) for remark in _remarks(folder, *run)]
-    return Tested(models.pop(), folders, tuple(tables), wanted[2], wanted[3], trained, tuple(said))
+    return Tested(models.pop(), folders, tuple(tables), wanted[2], wanted[3], any(checkpoints), tuple(said))
 
 
 def _files(folder: Path) -> tuple[Values, Values, pd.DataFrame]:
@@ -228,18 +230,6 @@ def _refuse_seeds(runs: Sequence[Tested]) -> None:
     if len(numbers) > 1:
         shown = ", ".join(f"{number} of {run.name}" for number, run in numbers.items())
         raise InputError(f"There are {shown}: give as many seeds of each run, or one.")
-
-
-def _refuse_checkpoints(folders: Sequence[Path], metrics: Sequence[Values]) -> None:
-    """Refuse tests of one training as several seeds."""
-    seen: dict[str, Path] = {}
-    for folder, found in zip(folders, metrics, strict=True):
-        checkpoint = found["checkpoint"].text()
-        if checkpoint and checkpoint in seen:
-            raise InputError(
-                f"{seen[checkpoint]} and {folder} are tests of one training ({checkpoint}), and no two seeds."
-            )
-        seen[checkpoint] = folder
 
 
 def _remarks(folder: Path, metrics: Values, facts: Values, table: pd.DataFrame) -> list[str]:
