@@ -132,7 +132,7 @@ def _figures(
     if tested.domain is not None:
         of = tested.user[users], tested.domain[users]
         recall, ndcg = macro_values(recall, *of), macro_values(ndcg, *of)
-    found = mean_interval(recall, draws=DRAWS)
+    found = mean_interval(recall, draws=DRAWS).share
     bounded = len(recall) > 1
     return {
         "of": kind,
@@ -141,6 +141,6 @@ def _figures(
         "relevant": int(number[users].sum()),
         f"recall_{tested.k}": found.mean,
         f"ndcg_{tested.k}": float(ndcg.mean()),
-        "low": max(0.0, found.low) if bounded else None,
-        "high": min(1.0, found.high) if bounded else None,
+        "low": found.low if bounded else None,
+        "high": found.high if bounded else None,
     }
