@@ -31,7 +31,7 @@ from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.facts import facts_of
 from recsys_lightning.reports.run.page import write_pages
 from recsys_lightning.reports.tested import ROWS
-from recsys_lightning.reports.user_groups import Scored, user_groups
+from recsys_lightning.reports.user_groups import Scored, left_out, traits_of, user_groups
 from recsys_lightning.schema import TEST
 from recsys_lightning.tasks.evaluation import RankingTask
 
@@ -90,7 +90,7 @@ class WriteResults(Callback):
         print(report.table())
         _per_user_table(pl_module, data).to_parquet(folder / "per_user.parquet", index=False)
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
-        buckets = {"buckets": _buckets(pl_module, data)}
+        buckets = _buckets(pl_module, data)
         write_json(folder / "facts.json", {**facts_of(report), **buckets, **_circumstances(pl_module)})
         write_json(folder / "metrics.json", {**figures, **facts})
         if trainer.ckpt_path:
@@ -148,14 +148,15 @@ def _groups(task: RankingTask, data: InteractionsDataModule) -> list[Group]:
     return groups_of(values, user, domain, rows_of, data.schema.domains)
 
 
-def _buckets(task: RankingTask, data: InteractionsDataModule) -> list[dict[str, Any]]:
-    """Figures of users by their history, and by what of theirs is held out."""
+def _buckets(task: RankingTask, data: InteractionsDataModule) -> dict[str, Any]:
+    """Figures of users by their history, and by what of theirs is held out; and whom these groups leave out."""
     assert task.per_user is not None
     k, (user, values, domain) = task.k[0], task.per_user
     recall, ndcg = (values[f"{name}_{k}"].cpu().numpy() for name in ("recall", "ndcg"))
     codes = None if domain is None else domain.cpu().numpy()
     tested = Scored(user.cpu().numpy(), codes, _rows(task, data).numpy(), recall, ndcg, k)
-    return user_groups(tested, data.prepared, data.visible_splits)
+    traits = traits_of(tested, data.prepared, data.visible_splits)
+    return {"buckets": user_groups(tested, traits, data.prepared), "left_out": left_out(tested, traits)}
 
 
 def _rows(task: RankingTask, data: InteractionsDataModule) -> Tensor:
