@@ -20,6 +20,13 @@ from recsys_lightning.schema import DOMAIN, SPLITS, USER_ID
 
 ROWS = "rows"
 """Column with the number of rows that the model saw of a user."""
+POPULARITY, DAYS = "popularity", "days"
+"""Columns with the mean train rows of the items held out of a user, and with the days from the newest row that the
+model saw to the first of these."""
+NOT_LATER = "the first row held out of them is earlier than the newest that the model saw of them, or it saw none"
+"""Of users who have no days."""
+NO_METRICS = (USER_ID, DOMAIN, ROWS, POPULARITY, DAYS)
+"""Columns that tell of a user, and not of a model."""
 HEADLINE = ("ndcg", "recall")
 CUT = re.compile(r"ndcg_(\d+)")
 
@@ -31,7 +38,8 @@ class Tested:
     Attributes:
         name: of the model, with a number where several have the same.
         folders: of `recsys test`, one a seed.
-        tables: of users, likewise: `user_id`, `domain` where there are several, `rows`, a column for each metric.
+        tables: of users, likewise: `user_id`, `domain` where there are several, `rows`,
+            `popularity` and `days` as far as they are known, a column for each metric.
         fingerprint: of the data.
         views: rows that the model saw: `train` or `train+val`.
         trained: whether there is anything random in it.
@@ -127,8 +135,8 @@ def refuse_metric(runs: Sequence[Tested], metric: str) -> None:
     """
     for run in runs:
         for folder, table in run.pairs:
-            if metric not in table or metric in (USER_ID, DOMAIN, ROWS):
-                known = ", ".join(str(name) for name in table if name not in (USER_ID, DOMAIN, ROWS))
+            if metric not in table or metric in NO_METRICS:
+                known = ", ".join(str(name) for name in table if name not in NO_METRICS)
                 raise InputError(f"{folder} has no {metric} of users; it has {known}. Choose one with --metric.")
 
 

@@ -13,6 +13,7 @@ from recsys_lightning.data.prepared import Prepared
 from recsys_lightning.metrics.bootstrap import mean_interval
 from recsys_lightning.metrics.buckets import bins
 from recsys_lightning.metrics.domains import macro_values
+from recsys_lightning.reports.tested import NOT_LATER
 from recsys_lightning.schema import TEST, TRAIN
 
 ACTIVITY, POPULARITY, RECENCY, GENRE, DOMAIN = (
@@ -27,7 +28,6 @@ each domain."""
 BINS, GENRES, DRAWS = 4, 8, 1000
 """Groups of a kind, without that of zeros; most frequent genres that are shown; draws of each interval."""
 DAY = 86_400
-NOT_LATER = "the first row held out of them is earlier than the newest that the model saw of them, or it saw none"
 
 
 class Scored(NamedTuple):
