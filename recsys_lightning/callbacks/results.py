@@ -30,8 +30,8 @@ from recsys_lightning.reports.floors import cached_floors
 from recsys_lightning.reports.ranking import RankingReport
 from recsys_lightning.reports.run.facts import facts_of
 from recsys_lightning.reports.run.page import write_pages
-from recsys_lightning.reports.tested import ROWS
-from recsys_lightning.reports.user_groups import Scored, user_groups
+from recsys_lightning.reports.tested import DAYS, POPULARITY, ROWS
+from recsys_lightning.reports.user_groups import Scored, Traits, left_out, traits_of, user_groups
 from recsys_lightning.schema import TEST
 from recsys_lightning.tasks.evaluation import RankingTask
 
@@ -41,8 +41,9 @@ class WriteResults(Callback):
 
     `metrics.json` is flat: `test/ndcg_10` and the like, then what they were measured on. `facts.json` holds what else
     `recsys report` needs: floors, steps of the data, versions. `per_user.parquet` holds a row for each user, by raw
-    id, with the number of rows that the model saw of the user in `rows`, and the values whose means the metrics are;
-    where there are several domains, for each user in each `domain`.
+    id, with what users are grouped by (`rows` that the model saw of the user, mean `popularity` of the held-out items,
+    `days` to the first of these where there are any) and the values whose means the metrics are; where there are
+    several domains, for each user in each `domain`.
     `report.md` is for people; it is written last, as it has what other callbacks wrote at the end of the test, such as
     diagnostics.json.
     """
@@ -88,10 +89,12 @@ class WriteResults(Callback):
         }
         report = _report(pl_module, data, seconds)
         print(report.table())
+        tested = _scored(pl_module, data)
+        traits = traits_of(tested, data.prepared, data.visible_splits)
         with replacing(folder / "per_user.parquet") as file:
-            _per_user_table(pl_module, data).to_parquet(file, index=False)
+            _per_user_table(pl_module, data, traits).to_parquet(file, index=False)
         figures = {name: None if math.isnan(value) else value for name, value in pl_module.results.items()}
-        buckets = {"buckets": _buckets(pl_module, data)}
+        buckets = {"buckets": user_groups(tested, traits, data.prepared), "left_out": left_out(tested, traits)}
         write_json(folder / "facts.json", {**facts_of(report), **buckets, **_circumstances(pl_module)})
         write_json(folder / "metrics.json", {**figures, **facts})
         if trainer.ckpt_path:
@@ -149,14 +152,13 @@ def _groups(task: RankingTask, data: InteractionsDataModule) -> list[Group]:
     return groups_of(values, user, domain, rows_of, data.schema.domains)
 
 
-def _buckets(task: RankingTask, data: InteractionsDataModule) -> list[dict[str, Any]]:
-    """Figures of users by their history, and by what of theirs is held out."""
+def _scored(task: RankingTask, data: InteractionsDataModule) -> Scored:
+    """The tested users, with their figures at the first cut-off."""
     assert task.per_user is not None
     k, (user, values, domain) = task.k[0], task.per_user
     recall, ndcg = (values[f"{name}_{k}"].cpu().numpy() for name in ("recall", "ndcg"))
     codes = None if domain is None else domain.cpu().numpy()
-    tested = Scored(user.cpu().numpy(), codes, _rows(task, data).numpy(), recall, ndcg, k)
-    return user_groups(tested, data.prepared, data.visible_splits)
+    return Scored(user.cpu().numpy(), codes, _rows(task, data).numpy(), recall, ndcg, k)
 
 
 def _rows(task: RankingTask, data: InteractionsDataModule) -> Tensor:
@@ -165,15 +167,18 @@ def _rows(task: RankingTask, data: InteractionsDataModule) -> Tensor:
     return data.views.train.degree.cpu()[task.per_user.user.cpu()]
 
 
-def _per_user_table(task: RankingTask, data: InteractionsDataModule) -> pd.DataFrame:
+def _per_user_table(task: RankingTask, data: InteractionsDataModule, traits: Traits) -> pd.DataFrame:
     """A row for each tested user, in each domain."""
     assert task.per_user is not None
     user, values, domain = task.per_user
     users = data.prepared.interactions.user_ids.to_pandas().iloc[user.cpu().numpy()].to_numpy()
     names = {} if domain is None else {"domain": np.array(data.schema.domains)[domain.cpu().numpy()]}
-    rows = {ROWS: _rows(task, data).numpy()}
+    about: dict[str, Any] = {ROWS: _rows(task, data).numpy(), POPULARITY: traits.popularity}
+    if traits.days is not None:
+        about[DAYS] = pd.array(traits.days, dtype="Int64")
+        about[DAYS][traits.days < 0] = pd.NA
     figures = {name: value.cpu().numpy() for name, value in values.items()}
-    return pd.DataFrame({"user_id": users, **names, **rows, **figures})
+    return pd.DataFrame({"user_id": users, **names, **about, **figures})
 
 
 def _circumstances(task: RankingTask) -> dict[str, Any]:

@@ -18,15 +18,16 @@ recsys compare RUN RUN [RUN ...] [options]: are the differences real: paired tes
   RUN                the folder of `recsys test`; or several of one model, trained under several seeds, with commas
                      between: a,b,c; seeds are paired in the order in which they are given
   --base RUN         the one that others are compared with; the first without
-  --metric NAME,...  columns of per_user.parquet; ndcg and recall at the first cut-off without. Groups of users are
-                     compared by the first
+  --metric NAME,...  columns of per_user.parquet; ndcg and recall at the first cut-off without. Groups of users (by
+                     domain, rows, popularity of the held-out items, days) are compared by the first
   --to FOLDER        write compare.md there
   --latex            also as tables for booktabs: compare.tex in that folder, or in print
   --wandb            also as a table in Weights & Biases; offline where there is no key
 
 A difference is claimed where its 95 % interval (paired bootstrap over users, and over seeds where there are several)
 leaves 0, and p (paired t test) is at most 0.05 after Holm's correction for all comparisons that are printed: ask for
-one metric to claim more of it. Runs of other data, other users or other views are refused.
+one metric to claim more of it. Runs of other data, other users or other views are refused, and so are seeds of one
+model that were trained with other options, or under the same seed.
 """
 FILE, LATEX = "compare.md", "compare.tex"
 

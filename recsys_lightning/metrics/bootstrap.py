@@ -32,6 +32,11 @@ class Interval(NamedTuple):
         """1 for an interval above zero, -1 for one below, 0 where zero is inside."""
         return (self.low > 0) - (self.high < 0)
 
+    @property
+    def share(self) -> Interval:
+        """The same of a mean of values from 0 to 1, which no other users or seeds could take beyond these."""
+        return self._replace(low=max(0.0, self.low), high=min(1.0, self.high))
+
 
 def mean_interval(values: ArrayLike, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> Interval:
     """The mean over users and seeds, with its interval.

@@ -14,12 +14,21 @@ from recsys_lightning.metrics.bootstrap import Interval, paired_interval
 from recsys_lightning.metrics.buckets import bins
 from recsys_lightning.metrics.significance import chance, effect_size, holm
 from recsys_lightning.reports.tables import DASH, markdown_table, number
-from recsys_lightning.reports.tested import ROWS, Tested, headline, refuse_metric
+from recsys_lightning.reports.tested import DAYS, NOT_LATER, POPULARITY, ROWS, Tested, headline, refuse_metric
 from recsys_lightning.schema import DOMAIN
 
 LEVEL = 0.05
 BINS = 4
-"""Buckets of users by history, without that of users without any."""
+"""Groups of users by each column of `GROUPED`, without that of zeros."""
+GROUPED = {
+    ROWS: "users with {} row{}",
+    POPULARITY: "users whose held-out items have {} train row{}",
+    DAYS: "users whose held-out rows begin {} day{} later",
+}
+"""What groups are called by the columns that tell of users. Genres are left out: users have several at once, so that
+their groups would be much the same users, and each comparison more makes Holm's correction stricter for all."""
+WRITTEN = {ROWS: "their rows", POPULARITY: "the popularity of their held-out items"}
+"""Of these, what every test writes."""
 EVERYBODY = "all users"
 HEAD = ("metric", "over", "users", "base", "run", "difference", "95 % interval", "p", "p, Holm", "d_z", "claimed")
 COLUMNS = (
@@ -115,7 +124,7 @@ def markdown(found: Comparison) -> str:
     ]
     if found.groups:
         parts += [f"## {found.groups[0].metric} by groups of users", _claimed_of_groups(found.groups)]
-        parts.append(markdown_table(HEAD, [_row(line) for line in found.groups]))
+        parts += [markdown_table(HEAD, [_row(line) for line in found.groups]), *_without_days(found.runs)]
     runs = [[run.name, len(run.folders), ", ".join(map(str, run.folders))] for run in found.runs]
     parts += ["## Runs", markdown_table(("run", "tests", "folders"), runs)]
     parts += [f"Fingerprint `{base.fingerprint}`; models saw the rows of {base.views}.", " ".join(method.split())]
@@ -138,14 +147,25 @@ def latex(found: Comparison) -> str:
 
 
 def _groups(runs: Sequence[Tested]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Users of each domain, and by how many rows models saw of them."""
+    """Users of each domain, and by what is known of them."""
     table = runs[0].tables[0]
     for domain in table[DOMAIN].unique() if DOMAIN in table else ():
         yield f"users in {domain}", (table[DOMAIN] == domain).to_numpy()
-    if all(ROWS in table for run in runs for table in run.tables):
-        by = bins(table[ROWS].to_numpy(np.int64), BINS)
-        for place, name in enumerate(by.names):
-            yield f"users with {name} row{'' if name == '1' else 's'}", by.code == place
+    for column, name in GROUPED.items():
+        if (values := _column(runs, column)) is None:
+            continue
+        known = np.isfinite(values)
+        by = bins(values[known].astype(np.int64), BINS)
+        for place, group in enumerate(by.names):
+            users = known.copy()
+            users[known] = by.code == place
+            yield name.format(group, "" if group == "1" else "s"), users
+
+
+def _column(runs: Sequence[Tested], name: str) -> NDArray[np.float64] | None:
+    """What is known of the users of all runs, which any of them may have written; NaN for some."""
+    tables = (table for run in runs for table in run.tables)
+    return next((table[name].to_numpy(np.float64, na_value=np.nan) for table in tables if name in table), None)
 
 
 def _line(runs: Sequence[Tested], run: Tested, metric: str, over: str, users: NDArray[np.bool_]) -> Line:
@@ -175,12 +195,18 @@ def _remarks(runs: Sequence[Tested]) -> Iterator[str]:
             "Two seeds say little of others: where trainings differ much, about 10 % of differences that are none "
             "are claimed. Give three or more."
         )
-    if lacking := [folder for run in runs for folder, table in run.pairs if ROWS not in table]:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        yield (
-            f"Users are not grouped by their rows: an older version tested {lacking[0]}{more}, and did not write them. "
-            "Test again."
-        )
+    lacking = [what for column, what in WRITTEN.items() if _column(runs, column) is None]
+    if lacking:
+        yield f"Users are not grouped by {' and '.join(lacking)}: older versions tested these runs. Test one again."
+
+
+def _without_days(runs: Sequence[Tested]) -> list[str]:
+    days = _column(runs, DAYS)
+    missing = 0 if days is None else int(np.isnan(days).sum())
+    if days is None or not missing:
+        return []
+    counted = ", each counted in each domain," if runs[0].several else ""
+    return [f"{missing:,} of {len(days):,} users{counted} are in no group by days: {NOT_LATER}."]
 
 
 def _sentences(lines: Sequence[Line]) -> Iterator[str]:
@@ -199,8 +225,12 @@ def _sentences(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _claimed_of_groups(lines: Sequence[Line]) -> str:
-    claimed = [f"{line.run} is {_side(line)} for {line.over}" for line in lines if line.claimed]
-    return f"Claimed: {'; '.join(claimed)}." if claimed else "Of no group is a difference claimed."
+    claimed: dict[str, list[str]] = {}
+    for line in lines:
+        if line.claimed:
+            claimed.setdefault(f"{line.run} is {_side(line)}", []).append(line.over)
+    said = [f"{what} for {', '.join(over)}" for what, over in claimed.items()]
+    return f"Claimed: {'; '.join(said)}." if said else "Of no group is a difference claimed."
 
 
 def _side(line: Line) -> str:

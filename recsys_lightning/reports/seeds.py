@@ -17,6 +17,8 @@ Means and deviations (sd, with n - 1) are over the trainings. Nothing is chosen 
 is the mean, not the best of them. Intervals of 95 % are bootstraps over users and seeds."""
 ALONE = """\
 One training: how much others would differ is not known. Intervals of 95 % are bootstraps over users alone."""
+TWO = """\
+Two seeds say little of others: sd and intervals rest on one difference of trainings. Train three or more with --n."""
 SOLVED = """\
 It is solved, not trained: nothing in it is random, every seed gives these figures, and sd is 0. It was run once.
 Intervals of 95 % are bootstraps over users."""
@@ -42,9 +44,10 @@ def seeds_report(run: Tested, seeds: Sequence[int]) -> str:
         rows.append([metric, found.mean, sd, f"{means.min():.4f} to {means.max():.4f}", _interval(found)])
     number_of = f"under {len(seeds)} seeds" if len(seeds) > 1 else "under one seed" if run.trained else "without seeds"
     about = ALONE if run.trained else SOLVED
+    remarks = [*run.remarks, *([TWO] if len(seeds) == 2 else [])]
     parts = [
         f"# {run.name} {number_of}",
-        *(f"**{remark}**" for remark in run.remarks),
+        *(f"**{remark}**" for remark in remarks),
         markdown_table(("metric", "mean", "sd", "min to max", "95 % interval"), rows),
         markdown_table(
             ("seed", *values, "folder"),
@@ -61,4 +64,4 @@ def seeds_report(run: Tested, seeds: Sequence[int]) -> str:
 
 def _interval(found: Interval) -> str:
     bounded = isfinite(found.low) and isfinite(found.high)
-    return f"{found.low:.4f} to {found.high:.4f}" if bounded else DASH
+    return f"{found.share.low:.4f} to {found.share.high:.4f}" if bounded else DASH

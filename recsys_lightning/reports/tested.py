@@ -15,10 +15,18 @@ from recsys_lightning.errors import InputError
 from recsys_lightning.metrics.domains import macro_values
 from recsys_lightning.reports.run.folder import FACTS, METRICS, PER_USER, newest_run
 from recsys_lightning.reports.run.values import Values, read_json
+from recsys_lightning.reports.trainings import refuse_no_seeds
 from recsys_lightning.schema import DOMAIN, SPLITS, USER_ID
 
 ROWS = "rows"
 """Column with the number of rows that the model saw of a user."""
+POPULARITY, DAYS = "popularity", "days"
+"""Columns with the mean train rows of the items held out of a user, and with the days from the newest row that the
+model saw to the first of these."""
+NOT_LATER = "the first row held out of them is earlier than the newest that the model saw of them, or it saw none"
+"""Of users who have no days."""
+NO_METRICS = (USER_ID, DOMAIN, ROWS, POPULARITY, DAYS)
+"""Columns that tell of a user, and not of a model."""
 HEADLINE = ("ndcg", "recall")
 CUT = re.compile(r"ndcg_(\d+)")
 
@@ -30,7 +38,8 @@ class Tested:
     Attributes:
         name: of the model, with a number where several have the same.
         folders: of `recsys test`, one a seed.
-        tables: of users, likewise: `user_id`, `domain` where there are several, `rows`, a column for each metric.
+        tables: of users, likewise: `user_id`, `domain` where there are several, `rows`,
+            `popularity` and `days` as far as they are known, a column for each metric.
         fingerprint: of the data.
         views: rows that the model saw: `train` or `train+val`.
         trained: whether there is anything random in it.
@@ -80,7 +89,8 @@ def read_all(words: Sequence[str]) -> list[Tested]:
         words: each the folder of a test, or those of several seeds with commas between.
 
     Raises:
-        InputError: a folder holds no test, or the runs are of different data, users or views.
+        InputError: a folder holds no test, the runs are of different data, users or views, or seeds are of different
+            models or of one training.
     """
     groups = [tuple(Path(folder) for folder in word.split(",") if folder) for word in words]
     _refuse_twice(folder for group in groups for folder in group)
@@ -125,8 +135,8 @@ def refuse_metric(runs: Sequence[Tested], metric: str) -> None:
     """
     for run in runs:
         for folder, table in run.pairs:
-            if metric not in table or metric in (USER_ID, DOMAIN, ROWS):
-                known = ", ".join(str(name) for name in table if name not in (USER_ID, DOMAIN, ROWS))
+            if metric not in table or metric in NO_METRICS:
+                known = ", ".join(str(name) for name in table if name not in NO_METRICS)
                 raise InputError(f"{folder} has no {metric} of users; it has {known}. Choose one with --metric.")
 
 
@@ -163,10 +173,10 @@ def _read(folders: tuple[Path, ...], like: Tested | None) -> Tested:
         _refuse_other("views: what models saw when they were tested differs", wanted[0], wanted[3], folder, views)
         tables.append(_aligned(wanted[0], wanted[1], folder, table))
     assert wanted is not None
-    _refuse_checkpoints(folders, [metrics for metrics, _, _ in runs])
-    trained = any(metrics["checkpoint"].text() for metrics, _, _ in runs)
+    checkpoints = [metrics["checkpoint"].text() for metrics, _, _ in runs]
+    refuse_no_seeds(folders, checkpoints)
     said = [remark for folder, run in zip(folders, runs, strict=True) for remark in _remarks(folder, *run)]
-    return Tested(models.pop(), folders, tuple(tables), wanted[2], wanted[3], trained, tuple(said))
+    return Tested(models.pop(), folders, tuple(tables), wanted[2], wanted[3], any(checkpoints), tuple(said))
 
 
 def _files(folder: Path) -> tuple[Values, Values, pd.DataFrame]:
@@ -228,18 +238,6 @@ def _refuse_seeds(runs: Sequence[Tested]) -> None:
     if len(numbers) > 1:
         shown = ", ".join(f"{number} of {run.name}" for number, run in numbers.items())
         raise InputError(f"There are {shown}: give as many seeds of each run, or one.")
-
-
-def _refuse_checkpoints(folders: Sequence[Path], metrics: Sequence[Values]) -> None:
-    """Refuse tests of one training as several seeds."""
-    seen: dict[str, Path] = {}
-    for folder, found in zip(folders, metrics, strict=True):
-        checkpoint = found["checkpoint"].text()
-        if checkpoint and checkpoint in seen:
-            raise InputError(
-                f"{seen[checkpoint]} and {folder} are tests of one training ({checkpoint}), and no two seeds."
-            )
-        seen[checkpoint] = folder
 
 
 def _remarks(folder: Path, metrics: Values, facts: Values, table: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ from recsys_lightning.data.prepared import Prepared
 from recsys_lightning.metrics.bootstrap import mean_interval
 from recsys_lightning.metrics.buckets import bins
 from recsys_lightning.metrics.domains import macro_values
+from recsys_lightning.reports.tested import NOT_LATER
 from recsys_lightning.schema import TEST, TRAIN
 
 ACTIVITY, POPULARITY, RECENCY, GENRE, DOMAIN = (
@@ -49,8 +50,23 @@ class Scored(NamedTuple):
     k: int
 
 
-def user_groups(tested: Scored, prepared: Prepared, visible: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Means over the users of each group, as facts.json holds them; intervals are those of recall.
+class Traits(NamedTuple):
+    """What users who were tested are told apart by, beside their rows.
+
+    Attributes:
+        held_out: (N, I) 0/1 sparse, what is looked for.
+        popularity: (N,) train rows of the held-out items in the mean, rounded; 0 where nothing is held out.
+        days: (N,) whole days from the newest visible row to the first held-out one, -1 where that is earlier or no
+            row is visible; None where there is no clock, or this holds for all.
+    """
+
+    held_out: Any
+    popularity: NDArray[np.int64]
+    days: NDArray[np.int64] | None
+
+
+def traits_of(tested: Scored, prepared: Prepared, visible: tuple[str, ...]) -> Traits:
+    """What the data tell of tested users.
 
     Args:
         tested: the users.
@@ -58,12 +74,18 @@ def user_groups(tested: Scored, prepared: Prepared, visible: tuple[str, ...]) ->
         visible: splits of the rows that the model saw of them.
     """
     held_out = _held_out(tested, prepared)
+    popularity = np.bincount(prepared.csr(TRAIN).col.numpy(), minlength=prepared.num_items)
+    mean = np.rint(held_out @ popularity / np.maximum(held_out.sum(1), 1)).astype(np.int64)
+    return Traits(held_out, mean, _days(tested, prepared, visible))
+
+
+def user_groups(tested: Scored, traits: Traits, prepared: Prepared) -> list[dict[str, Any]]:
+    """Means over the users of each group, as facts.json holds them; intervals are those of recall."""
+    held_out, popularity, days = traits
     number = held_out.sum(1)
     groups = [*_binned(ACTIVITY, tested.rows, np.ones(len(tested.user), bool))]
-    popularity = np.bincount(prepared.csr(TRAIN).col.numpy(), minlength=prepared.num_items)
-    mean = np.rint(held_out @ popularity / np.maximum(number, 1)).astype(np.int64)
-    groups += _binned(POPULARITY, mean, number > 0)
-    if (days := _days(tested, prepared, visible)) is not None:
+    groups += _binned(POPULARITY, popularity, number > 0)
+    if days is not None:
         groups += _binned(RECENCY, days, days >= 0)
     if (genre := prepared.item_attributes.get("genre")) is not None:
         pairs = (np.ones(len(genre.item)), (genre.item, genre.value))
@@ -74,6 +96,14 @@ def user_groups(tested: Scored, prepared: Prepared, visible: tuple[str, ...]) ->
     if tested.domain is not None:
         groups += [(DOMAIN, name, tested.domain == code) for code, name in enumerate(prepared.domains)]
     return [_figures(tested, number, *group) for group in groups if group[2].any()]
+
+
+def left_out(tested: Scored, traits: Traits) -> list[dict[str, Any]]:
+    """Kinds whose groups do not hold all users, with a sentence on whom they leave out, as facts.json holds them."""
+    missing = 0 if traits.days is None else int((traits.days < 0).sum())
+    counted = "" if tested.domain is None else ", each counted in each domain,"
+    text = f"{missing:,} of {len(tested.user):,} users{counted} are in no group: {NOT_LATER}."
+    return [{"of": RECENCY, "text": text}] if missing else []
 
 
 def _held_out(tested: Scored, prepared: Prepared) -> Any:
@@ -91,10 +121,7 @@ def _held_out(tested: Scored, prepared: Prepared) -> Any:
 
 
 def _days(tested: Scored, prepared: Prepared, visible: tuple[str, ...]) -> NDArray[np.int64] | None:
-    """(N,) whole days from a user's newest visible row to the first held-out one; -1 where it is not later.
-
-    None where there is no clock, or no held-out row is later than what is visible.
-    """
+    """As `Traits` has them."""
     rows = prepared.interactions
     if rows.timestamp is None:
         return None
@@ -132,7 +159,7 @@ def _figures(
     if tested.domain is not None:
         of = tested.user[users], tested.domain[users]
         recall, ndcg = macro_values(recall, *of), macro_values(ndcg, *of)
-    found = mean_interval(recall, draws=DRAWS)
+    found = mean_interval(recall, draws=DRAWS).share
     bounded = len(recall) > 1
     return {
         "of": kind,
@@ -141,6 +168,6 @@ def _figures(
         "relevant": int(number[users].sum()),
         f"recall_{tested.k}": found.mean,
         f"ndcg_{tested.k}": float(ndcg.mean()),
-        "low": max(0.0, found.low) if bounded else None,
-        "high": min(1.0, found.high) if bounded else None,
+        "low": found.low if bounded else None,
+        "high": found.high if bounded else None,
     }

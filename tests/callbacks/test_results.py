@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -20,6 +22,7 @@ from recsys_lightning.models.mf import MF
 from recsys_lightning.models.popularity import Popularity
 from recsys_lightning.reports.floors import compute_floors
 from recsys_lightning.reports.run.page import write_pages
+from recsys_lightning.reports.user_groups import DAY
 from recsys_lightning.tasks.ranking import Ranking
 from tests.conftest import REPOSITORY, Recsys
 from tests.data.memory import Memory, interactions
@@ -54,11 +57,30 @@ def test_every_user_has_a_row_under_the_raw_id(tmp_path: Path) -> None:
     expected = module.prepared.users["user_id"][module.prepared.csr("test").degree.numpy() > 0]
     assert users["user_id"].tolist() == expected.tolist()
     assert task.per_user is not None
-    assert set(users.columns) == {"user_id", "rows", *task.per_user.values}
-    train = module.prepared.csr("train").degree.numpy()
-    assert users["rows"].tolist() == train[module.prepared.csr("test").degree.numpy() > 0].tolist()
+    assert set(users.columns) == {"user_id", "rows", "popularity", "days", *task.per_user.values}
+    train, test = module.prepared.csr("train"), module.prepared.csr("test")
+    assert users["rows"].tolist() == train.degree.numpy()[test.degree.numpy() > 0].tolist()
+    of_items = np.bincount(train.col.numpy(), minlength=module.prepared.num_items)
+    means = pd.Series(of_items[test.col.numpy()]).groupby(test.row.numpy()).mean()
+    assert users["popularity"].tolist() == np.rint(means).tolist()
     for name in ("recall_5", "ndcg_5", "hit_rate_5"):
         assert users[name].mean() == pytest.approx(task.results[f"test/{name}"], abs=1e-12)
+
+
+def test_days_of_users_stand_beside_their_values(tmp_path: Path) -> None:
+    module = data()
+    rows, test = module.prepared.interactions, module.prepared.positives("test")
+    time = np.where(test & (rows.user % 2 == 0), 5 * DAY, np.where(test, 0, DAY)).astype(np.int64)
+    module._prepared = replace(module.prepared, interactions=replace(rows, timestamp=time))
+    measure(tmp_path, Ranking(Popularity, k=[5]), module)
+    users = pd.read_parquet(tmp_path / "per_user.parquet").set_index("user_id")["days"]
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    names = module.prepared.users["user_id"]
+    assert set(users.index[users.isna()]) == set(users.index) & set(names[1::2])
+    assert set(users.dropna()) == {4}
+    (left,) = facts["left_out"]
+    assert left["text"].startswith(f"{users.isna().sum()} of {len(users)} users are in no group: ")
+    assert f"\n\n{left['text']}\n" in (tmp_path / "report.md").read_text()
 
 
 def test_floors_of_the_split_stand_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

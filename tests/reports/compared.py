@@ -30,7 +30,8 @@ def write(
     """A folder as `recsys test` leaves it; columns and entries that are None are left out."""
     folder.mkdir(parents=True)
     users = [f"u{user:04}" for user in range(len(ndcg))]
-    columns = {"user_id": users, "rows": np.arange(len(ndcg)) % 40, "recall_10": ndcg / 2, "ndcg_10": ndcg}
+    columns = {"user_id": users, "rows": np.arange(len(ndcg)) % 40, "popularity": 5 + np.arange(len(ndcg)) % 4}
+    columns |= {"recall_10": ndcg / 2, "ndcg_10": ndcg}
     columns |= {f"{name}_10": ndcg / 3 for name in ("precision", "map", "mrr", "hit_rate")} | (table or {})
     pd.DataFrame({name: column for name, column in columns.items() if column is not None}).to_parquet(
         folder / "per_user.parquet"

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
@@ -17,7 +18,7 @@ from tests.reports.compared import USERS, values, write
 NOISE = np.random.default_rng(9).normal(0, 0.1, USERS)
 
 
-def better(by: float) -> np.ndarray:
+def better(by: float | np.ndarray) -> np.ndarray:
     found: np.ndarray = values() + NOISE + by
     return found
 
@@ -40,7 +41,7 @@ def test_figures_are_those_of_the_tests_they_name(found: Comparison) -> None:
     assert good.effect == pytest.approx((ours - base).mean() / (ours - base).std(ddof=1))
     assert good.difference == pytest.approx(paired_interval(ours, base))
     assert [line.holm for line in found.lines] == holm([line.p for line in found.lines])
-    assert len(found.groups) == 2 * 5 and sum(line.users for line in found.groups) == 2 * USERS
+    assert len(found.groups) == 2 * (5 + 4) and sum(line.users for line in found.groups) == 2 * 2 * USERS
     assert (good.claimed, same.claimed) == (1, 0)
 
 
@@ -49,7 +50,7 @@ def test_it_is_said_in_words_what_is_claimed(found: Comparison) -> None:
     good, _ = found.metrics
     assert f"- EASE is higher than Popularity in ndcg_10: {good.difference.mean:+.4f}, +" in text
     assert re.search(r"\n- No difference of Item_KNN and Popularity in ndcg_10 is claimed: .0\.0000 \(-", text)
-    assert "Holm's correction is for all 12 comparisons" in text and "| users with 0 rows |" in text
+    assert "Holm's correction is for all 20 comparisons" in text and "| users with 0 rows |" in text
     assert "WATERMARK" not in text and "One training" not in text and "older version" not in text
 
 
@@ -60,12 +61,31 @@ def test_both_must_agree(found: Comparison) -> None:
     assert line._replace(difference=line.difference._replace(low=-0.2, high=-0.1)).claimed == -1
 
 
-def test_tests_of_older_versions_are_not_grouped_by_rows(tmp_path: Path) -> None:
-    runs = [write(tmp_path / name, values(), model=name, table={"rows": None}) for name in "ab"]
+def test_tests_of_older_versions_are_not_grouped(tmp_path: Path) -> None:
+    old = {"rows": None, "popularity": None}
+    runs = [write(tmp_path / name, values(), model=name, table=old) for name in "ab"]
     result = compare(read_all([str(run) for run in runs]))
     assert not result.groups and [line.metric for line in result.metrics] == ["ndcg_10", "recall_10"]
-    assert f"an older version tested {runs[0]} and 1 more, and" in markdown(result)
+    assert "by their rows and the popularity of their held-out items: older versions" in markdown(result)
     assert all(line.p == 1 and line.effect == 0 and not line.claimed for line in result.lines)
+
+
+def test_users_are_grouped_by_what_is_held_out_of_them(tmp_path: Path) -> None:
+    days = pd.array(np.arange(USERS) % 10, dtype="Int64")
+    days[:100] = pd.NA
+    base = write(tmp_path / "base", values(), model="EASE", table={"popularity": None})
+    popularity = 5 + np.arange(USERS) % 4
+    ours = better(np.where(popularity < 7, 0.5, 0.0))
+    runs = read_all([str(base), str(write(tmp_path / "ours", ours, table={"days": days}))])
+    result = compare(runs, ["ndcg_10"])
+    lines = {line.over: line for line in result.groups}
+    first = lines["users whose held-out items have 5 train rows"]
+    assert first.users == USERS // 4 and first.mean == pytest.approx(ours[popularity == 5].mean())
+    assert first.claimed == 1 and not lines["users whose held-out items have 8 train rows"].claimed
+    of_days = [line for over, line in lines.items() if "held-out rows begin" in over]
+    assert "users whose held-out rows begin 0 days later" in lines and sum(line.users for line in of_days) == 300
+    assert "\n\n100 of 400 users are in no group by days: the first row" in markdown(result)
+    assert "no group" not in markdown(compare(read_all([str(base), str(write(tmp_path / "c", ours))]), ["ndcg_10"]))
 
 
 def test_domains_are_groups_and_one_test_stands_for_all_seeds(tmp_path: Path) -> None:

@@ -41,3 +41,17 @@ def test_one_test_has_the_deviation_of_its_kind(tmp_path: Path, checkpoint: str,
     folder = write(tmp_path / "run", values(), checkpoint=checkpoint)
     text = seeds_report(read_all([str(folder)])[0], range(1))
     assert cells(text, "ndcg_10")[2] == sd and words in text
+
+
+def test_two_seeds_are_said_to_be_few_and_no_interval_leaves_what_can_be(tmp_path: Path) -> None:
+    ndcg = [values() / 100, values() / 10, values() / 5]
+    folders = [write(tmp_path / f"{seed}", table, checkpoint=f"{seed}") for seed, table in enumerate(ndcg)]
+    assert mean_interval(np.stack(ndcg[:2])).low < 0
+    two, three = (seeds_report(read_all([",".join(map(str, folders[:n]))])[0], range(n)) for n in (2, 3))
+    assert cells(two, "ndcg_10")[-1].startswith("0.0000 to ")
+    assert "**Two seeds say little of others" in two and "Two seeds" not in three
+    high = [np.ones(400), np.full(400, 0.9)]
+    folders = [write(tmp_path / f"high{seed}", table, checkpoint=f"high{seed}") for seed, table in enumerate(high)]
+    assert cells(seeds_report(read_all([",".join(map(str, folders))])[0], range(2)), "ndcg_10")[-1].endswith(
+        "to 1.0000"
+    )

@@ -22,12 +22,15 @@ SHARED = 4
 def groups(*found: Values) -> Section | None:
     """How good the model is for rare and frequent users and items; of a kind that comes twice, as it comes first."""
     kinds: dict[str, list[Values]] = {}
+    left_out = {entry["of"].text(): entry["text"].text() for part in found for entry in part["left_out"]}
     for part in found:
         own: dict[str, list[Values]] = {}
         for bucket in part["buckets"]:
             own.setdefault(bucket["of"].text(), []).append(bucket)
         kinds |= {kind: buckets for kind, buckets in own.items() if kind not in kinds}
-    panels = [_group(place, kind, buckets) for place, (kind, buckets) in enumerate(kinds.items())]
+    panels = [
+        _group(place, kind, buckets, left_out.get(kind, "")) for place, (kind, buckets) in enumerate(kinds.items())
+    ]
     return Section("By groups", panels) if panels else None
 
 
@@ -71,7 +74,7 @@ def correlations(found: Values) -> Section | None:
     return Section("Scores and features", panels, _about_correlations(about))
 
 
-def _group(place: int, kind: str, buckets: list[Values]) -> Panel:
+def _group(place: int, kind: str, buckets: list[Values], left_out: str) -> Panel:
     names = {key.partition("_")[0]: key for bucket in buckets for key, _ in bucket.items() if FIGURE.fullmatch(key)}
     recall, ndcg = names.get("recall", "recall_10"), names.get("ndcg")
     shown = recall.replace("_", "@")
@@ -84,10 +87,11 @@ def _group(place: int, kind: str, buckets: list[Values]) -> Panel:
         interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
         row = [name, bucket["users"].whole(), bucket["relevant"].whole(), value, interval]
         rows.append([*row, bucket[ndcg].number()] if ndcg else row)
-    said = ", ".join(f"{bar.name} {number(bar.value)}" for bar in bars)
-    plot: list[Block] = [Plot(f"groups-{place}", f"{shown} by {kind}: {said}", bars_across(bars, shown))]
+    values = ", ".join(f"{bar.name} {number(bar.value)}" for bar in bars)
+    plot: list[Block] = [Plot(f"groups-{place}", f"{shown} by {kind}: {values}", bars_across(bars, shown))]
     header = [kind, "users", "held out", shown, "95 % interval", *([ndcg.replace("_", "@")] if ndcg else [])]
-    return Panel(f"By {kind}", [*(plot if bars else []), Table(header, rows)])
+    said = [Text(left_out)] if left_out else []
+    return Panel(f"By {kind}", [*(plot if bars else []), Table(header, rows), *said])
 
 
 def _hit_ratios(found: Values) -> Panel | None:

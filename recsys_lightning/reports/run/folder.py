@@ -69,7 +69,7 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{folder} {what}. `recsys report` takes the folder of a run, e.g. runs/world-mf/version_0.")
     tested, tests, trained = None, 0, None
     if (folder / METRICS).is_file():
-        tested, tests, trained = folder, 1, _training_of(folder)
+        tested, tests, trained = folder, 1, training_of(folder)
     elif _was_trained(folder):
         found = _tests_of(folder)
         tested, tests, trained = (found[-1] if found else None), len(found), folder
@@ -83,7 +83,7 @@ def read_run(folder: Path) -> Run:
     places = [place for place in (tested, folder, trained) if place is not None]
     metrics, facts = (read_json((tested or folder) / name) for name in (METRICS, FACTS))
     report = report_of(metrics, facts)
-    config, options = _read_config(places)
+    config, options = read_config(places)
     chosen = options.get("checkpoint") if isinstance(options.get("checkpoint"), dict) else {}
     assert isinstance(chosen, dict)
     return Run(
@@ -121,7 +121,7 @@ def _was_trained(folder: Path) -> bool:
     return (folder / "metrics.csv").is_file() or (folder / "checkpoints").is_dir()
 
 
-def _training_of(tested: Path) -> Path | None:
+def training_of(tested: Path) -> Path | None:
     """The folder that the tested checkpoint lies in; None where there was none, or it is not here any more.
 
     Paths are written down as they were given: relative ones are looked for from here, and from the folders above the
@@ -143,7 +143,7 @@ def _tests_of(trained: Path) -> list[Path]:
     found = []
     for file in sorted(home.parent.parent.glob(f"*/*/{METRICS}")):
         try:
-            own = _training_of(file.parent)
+            own = training_of(file.parent)
         except InputError:  # another run's damage is none of this one's
             continue
         if own is not None and own.resolve() == home:
@@ -156,7 +156,12 @@ def _first(places: list[Path], name: str) -> Values:
     return read_json(next((file for file in files if file.is_file()), files[0]))
 
 
-def _read_config(places: list[Path]) -> tuple[str, Mapping[str, Any]]:
+def read_config(places: list[Path]) -> tuple[str, Mapping[str, Any]]:
+    """The configuration of the first of these folders that has one: its text, and as nested values.
+
+    Raises:
+        InputError: it cannot be read, or is no YAML.
+    """
     file = next((place / CONFIG for place in places if (place / CONFIG).is_file()), None)
     if file is None:
         return "", {}

@@ -40,6 +40,15 @@ def test_of_a_kind_that_comes_twice_the_first_is_shown() -> None:
     assert both[0].rows == tables(groups(own))[0].rows and groups(found(norms={}), found(norms={})) is None
 
 
+def test_it_is_said_under_a_table_whom_its_groups_leave_out() -> None:
+    kinds = ("days", "genre")
+    buckets = [runs.bucket(kind, "1", 0.25) for kind in kinds]
+    section = groups(found(buckets=buckets, left_out=[{"of": "days", "text": "8 of 9 users."}]))
+    assert section is not None
+    last = [panel.blocks[-1] for panel in section.panels]
+    assert last[0] == Text("8 of 9 users.") and isinstance(last[1], Table)
+
+
 def test_lists_show_hits_and_what_they_share() -> None:
     ratios, first, second = tables(lists(found()))
     assert ratios.rows[1] == ("author", pytest.approx(0.21), pytest.approx(0.01), 1300)
