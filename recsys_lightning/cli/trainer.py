@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,8 @@ def discard(folder: Path | None) -> None:
         left = {path.name for path in folder.rglob("*") if path.is_file()}
         if left <= {"config.yaml", "hparams.yaml"}:
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # that of all runs of the model on these data, unless others lie there
+                folder.parent.rmdir()
 
 
 @rank_zero_only

@@ -193,6 +193,15 @@ def test_ctrl_c_says_how_to_go_on(interrupted: Callable[[int], Outcome], tmp_pat
     assert said.endswith(f" --ckpt_path {checkpoints(tmp_path)['last.ckpt']}")
 
 
+def test_ctrl_c_before_anything_is_written_leaves_nothing(
+    interrupted: Callable[[int], Outcome], tmp_path: Path
+) -> None:
+    outcome = interrupted(0)
+    assert outcome.status == INTERRUPTED
+    assert outcome.err.splitlines()[-1].endswith("There is no checkpoint yet: start again.")
+    assert not list((tmp_path / "runs").iterdir())
+
+
 class Fails(Callback):
     """One of several processes fails in the middle of an epoch.
 
