@@ -40,6 +40,7 @@ from recsys_lightning.callbacks.wandb.logger import TolerantWandbLogger
 from recsys_lightning.callbacks.wandb.track import TrackRun
 from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
+from recsys_lightning.cli.experiment import check_configs
 from recsys_lightning.cli.processes import tell_of_the_first
 from recsys_lightning.cli.wandb_account import settle_wandb
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
@@ -231,6 +232,7 @@ def make_cli(arguments: list[str], run: bool, kind: type[RecsysCLI] = RecsysCLI,
     import recsys_lightning.tasks.ranking  # noqa: F401
 
     _quiet()
+    check_configs(arguments)
     exact = {"allow_abbrev": False, "exit_on_error": False}
     return kind(
         Task,
