@@ -226,11 +226,11 @@ def _alone(stage: Stage, folder: Path) -> Iterator[None]:
     """Be the only command that works on a stage: two would go on from each other's checkpoints.
 
     Raises:
-        InputError: files cannot be locked there.
+        InputError: it cannot be written to, or files cannot be locked there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:
@@ -239,6 +239,10 @@ def _alone(stage: Stage, folder: Path) -> Iterator[None]:
     except NotImplementedError as error:
         raise InputError(
             f"Files cannot be locked in {folder}. Choose a folder on another disk: --to FOLDER."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}). Choose a writable folder: --to FOLDER."
         ) from error
     try:
         yield
