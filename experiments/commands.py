@@ -10,6 +10,7 @@ from pathlib import Path
 
 from comparisons import Variant
 
+from recsys_lightning.cli import INTERRUPTED
 from recsys_lightning.errors import InputError
 
 
@@ -47,6 +48,9 @@ def carry_out(
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stopped:
+        print(f"{name}: {str(stopped) or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -20,7 +20,7 @@ from recsys_lightning.data.root import data_root
 
 HERE = Path(__file__).resolve().parent
 LIMIT = 1800
-"""Seconds of a command; what takes longer hangs."""
+"""Seconds of a command that trains a little; what takes longer hangs."""
 CLOSE = 1e-6
 """How far figures of one and two processes may be apart."""
 ABSENT = re.compile(r"^[\w-]+: .+ is missing in | needs .+: pip install ")
@@ -54,10 +54,12 @@ class Recsys:
     Attributes:
         folder: below which runs lie.
         log: file of what commands say.
+        limit: seconds of a command; None for any.
     """
 
     folder: Path
     log: Path
+    limit: float | None = LIMIT
 
     def __call__(self, verb: str, *words: object) -> list[str]:
         """The lines that a command prints.
@@ -79,9 +81,9 @@ class Recsys:
             start_new_session=True,  # so that processes which it starts end with it
         )
         try:
-            out, err = process.communicate(timeout=LIMIT)
+            out, err = process.communicate(timeout=self.limit)
         except subprocess.TimeoutExpired:
-            raise Wrong(f"`recsys {verb}` took more than {LIMIT} seconds.") from None
+            raise Wrong(f"`recsys {verb}` took more than {self.limit} seconds.") from None
         finally:
             if process.returncode != 0:  # else W&B may still be writing
                 with contextlib.suppress(ProcessLookupError):

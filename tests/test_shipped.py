@@ -397,8 +397,7 @@ def test_a_command_is_a_process_whose_end_is_understood(
     program.chmod(0o755)
     monkeypatch.setattr(trying.sys, "executable", str(program))
     monkeypatch.setenv("RECSYS_DATA", "/raw")
-    monkeypatch.setattr(trying, "LIMIT", 0.2 if "sleep" in script else 60)
-    do = trying.Recsys(tmp_path, tmp_path / "said.txt")
+    do = trying.Recsys(tmp_path, tmp_path / "said.txt", 0.2 if "sleep" in script else 60)
     if error is None:
         assert do("fit", "--x=a b", 3) == [said]
         assert (tmp_path / "said.txt").read_text() == "$ recsys fit '--x=a b' 3\nfine\n[0]\n\n"

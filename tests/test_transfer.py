@@ -12,6 +12,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from recsys_lightning.cli import INTERRUPTED
 from recsys_lightning.cli.stages import Chain
 from tests.conftest import REPOSITORY
 from tests.experiments import stages_in_this_process
@@ -84,6 +85,19 @@ def test_the_same_users_are_tested_for_every_k_and_runs_are_done_once(
     assert shown == [(k, stage) for k in ("0", "1", "all") for stage in ("popularity", "ease")]
     assert transfer.main([*words, "--only", "ease", "--metric", "ndcg_7"]) == 2
     assert "has no ndcg_7 of users; it has" in capfd.readouterr().err
+
+
+def test_ctrl_c_is_one_line(
+    transfer: ModuleType,
+    chain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("recsys_lightning.cli.chain.carried_out", lambda words: INTERRUPTED)
+    words = ["--config", str(chain), "--target", "book", "--folder", str(tmp_path / "out"), "--seeds", "1"]
+    assert transfer.main(words) == INTERRUPTED
+    assert capsys.readouterr().err.startswith("transfer: Stage popularity was interrupted at test. Give the same")
 
 
 def test_users_are_told_by_id_not_by_place(transfer: ModuleType) -> None:

@@ -67,13 +67,15 @@ VERBS = {
 """Where each verb is carried out; imported only when asked for, as some take seconds to import."""
 ALONE = ("doctor",)
 """Verbs that do something without a word more; the others show their help then."""
+INTERRUPTED = 130
+"""Exit status of what Ctrl-C ended, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line, without the program's name; the exit status.
 
     0 is success, 1 a run whose numbers or processes broke down or an audit that found faults, 2 something given
-    wrongly.
+    wrongly, 130 what Ctrl-C ended.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -98,9 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(words)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        # parsers of options wrap what is raised while they make objects
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        # parsers of options wrap what is raised while they make objects, and libraries what is while they are imported
         chain = list(linked(error))
+        if stopped := next((link for link in chain if isinstance(link, KeyboardInterrupt)), None):
+            if not isinstance(error, SystemExit):  # a trainer ends so, and has said how to go on
+                print(f"recsys: {str(stopped) or 'interrupted'}", file=sys.stderr)
+            return INTERRUPTED
+        if isinstance(error, SystemExit):
+            raise
         for status, kind in ((2, InputError), (1, NonFiniteError), (1, OtherProcessError)):
             if ours := next((link for link in chain if isinstance(link, kind)), None):
                 print(f"recsys: {ours}", file=sys.stderr)

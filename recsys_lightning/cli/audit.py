@@ -17,10 +17,10 @@ recsys audit: leaks, duplicates, twins, what is new in test: every check that wa
   --data NAME        or the data set by name, or a YAML of data, with its options
   --json             the same for programs
 
-A fault is what makes figures wrong: a test row in train, a train row later than it where the split promises otherwise,
-things listed twice, if a thousandth of the held-out rows is told by their twins. A remark is for the reader to weigh:
-users who are new, items that came later, a split that keeps no order in time. The exit status is 1 with faults, 0
-without.
+A fault is what makes figures wrong, or leaves none: a test row in train, a train row later than it where the split
+promises otherwise, things listed twice, if a thousandth of the held-out rows is told by their twins, a test that came
+out empty. A remark is for the reader to weigh: users who are new, items that came later, a split that keeps no order in
+time. The exit status is 1 with faults, 0 without.
 """
 
 FAULTS = 1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 
 from recsys_lightning.atomic import write_text
+from recsys_lightning.cli import INTERRUPTED
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
 from recsys_lightning.cli.stages import Chain, Stage, digest, read_chain
 from recsys_lightning.errors import InputError
@@ -61,8 +62,6 @@ class Done(NamedTuple):
 
 _LEAVES = {"fit": "**/checkpoints/best.ckpt", "test": "**/metrics.json", "predict": "**/vectors.safetensors"}
 """By verb, the file whose newest one is what it left."""
-INTERRUPTED = 130
-"""Exit status of what Ctrl-C ended, as shells have it."""
 
 
 class Runs:
@@ -122,16 +121,18 @@ class Runs:
         print(f"\n== {stage.name}: recsys {' '.join(command)}", flush=True)
         status = carried_out([sys.executable, "-m", "recsys_lightning", *command])
         left = _newest(folder, _LEAVES[verb])
+        done = "what is finished is not done twice."
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt(
+                f"Stage {stage.name} was interrupted at {verb}. Give the same command again to go on: {done}"
+            )
         if status or left is None:
             why = f"stopped at {verb} (exit status {status}); what it said stands above"
             if not status:
                 why = f"left no {_LEAVES[verb].rpartition('/')[2]} at {verb}"
             if not status and verb == "fit":
                 why += ", as it was never validated: train as many epochs as trainer.check_val_every_n_epoch at least"
-            advice = "Mend it and give the same command again"
-            if status == INTERRUPTED:
-                why, advice = f"was interrupted at {verb}", "Give the same command again to go on"
-            raise InputError(f"Stage {stage.name} {why}. {advice}: what is finished is not done twice.")
+            raise InputError(f"Stage {stage.name} {why}. Mend it and give the same command again: {done}")
         return str((left.parent if verb == "test" else left).relative_to(folder))
 
 
@@ -225,11 +226,11 @@ def _alone(stage: Stage, folder: Path) -> Iterator[None]:
     """Be the only command that works on a stage: two would go on from each other's checkpoints.
 
     Raises:
-        InputError: files cannot be locked there.
+        InputError: it cannot be written to, or files cannot be locked there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:
@@ -238,6 +239,10 @@ def _alone(stage: Stage, folder: Path) -> Iterator[None]:
     except NotImplementedError as error:
         raise InputError(
             f"Files cannot be locked in {folder}. Choose a folder on another disk: --to FOLDER."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}). Choose a writable folder: --to FOLDER."
         ) from error
     try:
         yield

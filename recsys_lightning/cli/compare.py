@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from recsys_lightning.atomic import write_text
@@ -49,14 +52,16 @@ def run(words: list[str]) -> None:
 
     found = compare(read_all(runs), [name for name in (own.metric or "").split(",") if name])
     texts = {FILE: markdown(found), **({LATEX: latex(found)} if own.latex else {})}
+    folder = Path(own.to or "runs")
+    if own.to is not None or own.wandb:
+        _refuse_unwritable(folder)
     print(texts[FILE])
-    folder = None if own.to is None else Path(own.to)
-    if folder is not None:
+    if own.to is not None:
         _write(folder, texts)
     elif own.latex:
         print(texts[LATEX])
     if own.wandb:
-        print(_log(found, folder or Path("runs")))
+        print(_log(found, folder))
 
 
 def _with_base(runs: list[str], base: str) -> list[str]:
@@ -69,11 +74,25 @@ def _places(word: str) -> list[Path]:
     return [Path(folder).resolve() for folder in word.split(",")]
 
 
-def _write(folder: Path, texts: dict[str, str]) -> None:
-    try:
+def _refuse_unwritable(folder: Path) -> None:
+    """Make the folder; what it cannot take must not be found out under a whole comparison."""
+    with _to(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    with _to(folder):
         for name, text in texts.items():
             print(write_text(folder / name, text))
+
+
+@contextmanager
+def _to(folder: Path) -> Iterator[None]:
+    """Say in words that a folder cannot be written to."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"The comparison cannot be written to {folder}: {error.strerror}. Choose another: --to FOLDER."
@@ -88,7 +107,6 @@ def _log(found: Comparison, folder: Path) -> str:
 
     wandb = extra("wandb", "--wandb")
     settle_wandb()
-    folder.mkdir(parents=True, exist_ok=True)
     config = {run.name: [str(place) for place in run.folders] for run in found.runs}
     about = {"runs": config, "fingerprint": found.runs[0].fingerprint}
     with wandb.init(name="compare", job_type="compare", dir=str(folder), config=about) as logged:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from recsys_lightning.cli.own_options import OwnOptions
 from recsys_lightning.errors import InputError
 
 
@@ -26,6 +28,35 @@ def read_yaml(file: Path, what: str) -> Any:
         raise InputError(f"{what} {file} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeError) as error:
         raise InputError(f"{what} {file} is no YAML: {' '.join(str(error).split())}.") from error
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The options of a configuration, as `--config` names one.
+
+    Raises:
+        InputError: it cannot be read, is no YAML, or holds something else than options by name.
+    """
+    content = read_yaml(file, "--config")
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds {'a list' if isinstance(content, list) else 'a single value'}"
+        raise InputError(
+            f"--config {file} {held}: an experiment names its data and its model, as "
+            "experiments/movietweetings/lightgcn.yaml does."
+        )
+    return content
+
+
+def check_configs(words: list[str]) -> None:
+    """Refuse, by its name, a configuration of a command line that holds no options: the parser does not name it.
+
+    Raises:
+        InputError: one is such.
+    """
+    options = OwnOptions()
+    options.add_argument("--config", action="append", default=[])
+    for name in options.read(words)[0].config:
+        if os.path.isfile(name):  # the parser takes options in place of a file, too, and says what is not there
+            read_config(Path(name))
 
 
 def recommender_of(content: Any) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from recsys_lightning.batches import Views
@@ -137,6 +138,11 @@ class Stopwatch(Callback):
             "gradients": bytes_of(*(one for one in own if one.requires_grad)),
             "optimizer": bytes_of(*trainer.optimizers, besides=own),
         }
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End at once when told to: a measurement cannot be gone on with, as the trainer would say next."""
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt):
+            raise exception
 
     def _note(self, kind: Kind) -> Seconds:
         took = self.clock.lap()

@@ -11,7 +11,7 @@ import yaml
 
 from recsys_lightning.atomic import write_text
 from recsys_lightning.cli.chain import Runs
-from recsys_lightning.cli.experiment import class_of, closed_form, read_yaml, recommender_of
+from recsys_lightning.cli.experiment import class_of, closed_form, read_config, recommender_of
 from recsys_lightning.cli.own_options import OwnOptions, whole_number
 from recsys_lightning.cli.stages import Chain, Stage
 from recsys_lightning.errors import InputError
@@ -59,7 +59,7 @@ def _report(folder: Path, folders: Sequence[Path], seeds: Sequence[int]) -> None
 
 def _stage(config: Path, options: Sequence[str]) -> Stage:
     """The experiment, with options of the command line, as the only stage of a chain."""
-    once = closed_form(_recommender(read_yaml(config, "--config"), options))
+    once = closed_form(_recommender(read_config(config), options))
     return Stage(config.stem, config, None, None, ("test",) if once else ("fit", "test"), (), once)
 
 

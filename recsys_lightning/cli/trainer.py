@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from recsys_lightning.callbacks.wandb.logger import TolerantWandbLogger
 from recsys_lightning.callbacks.wandb.track import TrackRun
 from recsys_lightning.cli import show_warning
 from recsys_lightning.cli.combinations import refuse_combinations
+from recsys_lightning.cli.experiment import check_configs
 from recsys_lightning.cli.processes import tell_of_the_first
 from recsys_lightning.cli.resume import refuse_other_options
 from recsys_lightning.cli.wandb_account import settle_wandb
@@ -238,6 +240,7 @@ def make_cli(arguments: list[str], run: bool, kind: type[RecsysCLI] = RecsysCLI,
     import recsys_lightning.tasks.ranking  # noqa: F401
 
     _quiet()
+    check_configs(arguments)
     exact = {"allow_abbrev": False, "exit_on_error": False}
     return kind(
         Task,
@@ -339,6 +342,8 @@ def discard(folder: Path | None) -> None:
         left = {path.name for path in folder.rglob("*") if path.is_file()}
         if left <= {"config.yaml", "hparams.yaml"}:
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # that of all runs of the model on these data, unless others lie there
+                folder.parent.rmdir()
 
 
 @rank_zero_only

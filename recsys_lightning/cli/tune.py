@@ -38,9 +38,6 @@ sixth trial on; with `early_terminate` in the sweep, hyperband decides. Ctrl+C e
 The same sweep goes to W&B: wandb sweep FILE, then wandb agent. `make setup EXTRAS=dev,tune` installs Optuna.
 """
 
-INTERRUPTED = 130
-"""Exit status of what was stopped by Ctrl+C, as shells have it."""
-
 
 def run(words: list[str]) -> None:
     """Carry out `recsys tune`; `words` starts with it."""
@@ -61,7 +58,7 @@ def run(words: list[str]) -> None:
         whole = search.go_on(trials, timeout)
     show(search)
     if not whole:
-        raise SystemExit(INTERRUPTED)
+        raise KeyboardInterrupt
 
 
 def show(search: Search) -> None:

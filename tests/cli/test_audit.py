@@ -59,6 +59,17 @@ def test_a_table_with_a_column_that_knows_the_test(recsys: Recsys, tmp_path: Pat
     assert fault["name"] == "counted_columns" and "times_bought" in fault["findings"][0]["message"]
 
 
+def test_a_table_of_one_user_leaves_nothing_to_test(recsys: Recsys, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("user_id,item_id,timestamp\nann,tea,1\n")
+    options = ["--data", "Table", "--data.root", tmp_path, "--data.interactions", "one.csv"]
+    options += ["--data.columns.timestamp", "timestamp", "--data.recipe.split", "leave_last_out"]
+    outcome = recsys("audit", *options)
+    assert outcome.status == 1, outcome.err
+    assert "* fault, empty_parts: there are no test rows, though the split promises some" in outcome.out
+    for name in ("later_history", "cold_users"):
+        assert f"| {name} | not made: there are no held-out rows |" in outcome.out
+
+
 def test_columns_that_models_are_given_are_known(recsys: Recsys) -> None:
     options = ["--data", "MovieTweetings", "--data.graph.context", "[meter]"]
     outcome = recsys("audit", *options, "--data.features.numbers", "[metacritic]")

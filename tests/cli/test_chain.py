@@ -10,7 +10,7 @@ from threading import Event
 import pandas as pd
 import pytest
 
-from recsys_lightning.cli import chain
+from recsys_lightning.cli import INTERRUPTED, chain
 from tests.conftest import Recsys
 from tests.experiments import stages_in_this_process
 
@@ -101,10 +101,10 @@ def test_a_training_that_broke_off_goes_on(
     assert stopped.status == 2
     assert "Stage lightgcn stopped at fit (exit status 1)" in stopped.err
     with monkeypatch.context() as patch:
-        patch.setattr(chain, "carried_out", lambda words: chain.INTERRUPTED)
+        patch.setattr(chain, "carried_out", lambda words: INTERRUPTED)
         stopped = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn")
-    assert stopped.status == 2
-    assert "Stage lightgcn was interrupted at fit. Give the same command again" in stopped.err
+    assert stopped.status == INTERRUPTED
+    assert "recsys: Stage lightgcn was interrupted at fit. Give the same command again" in stopped.err
     assert recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn").status == 0
     resumed = commands[1]
     assert resumed[0] == "fit" and any(word.endswith("last.ckpt") for word in resumed)
@@ -123,7 +123,7 @@ pathlib.Path({str(tmp_path / "checkpoint")!r}).touch()
         status = chain.carried_out([sys.executable, "-c", late])
     finally:
         signal.signal(signal.SIGINT, before)
-    assert status == 130
+    assert status == INTERRUPTED
     assert (tmp_path / "checkpoint").exists()
 
 
@@ -145,7 +145,7 @@ def test_who_asks_twice_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
             assert self.waits == 2
 
     monkeypatch.setattr(chain.subprocess, "Popen", Endless)
-    assert chain.carried_out(["x"]) == 130
+    assert chain.carried_out(["x"]) == INTERRUPTED
 
 
 def test_stages_of_other_data_are_refused_before_more_is_run(

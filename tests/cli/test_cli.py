@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from recsys_lightning import __version__, cli
-from recsys_lightning.cli import ALONE, VERBS, main
+from recsys_lightning.cli import ALONE, INTERRUPTED, VERBS, main
 from recsys_lightning.errors import InputError, NonFiniteError
 
 
@@ -24,7 +24,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def failing(error: Exception, cause: Exception | None = None) -> object:
+def failing(error: BaseException, cause: BaseException | None = None) -> object:
     def run(words: list[str]) -> None:
         raise error from cause
 
@@ -107,6 +107,33 @@ def test_the_status_tells_what_went_wrong(
     verb.run = failing(error, cause)  # type: ignore[attr-defined]
     assert main(["do"]) == status
     assert capsys.readouterr().err == f"recsys: {cause or error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "said"),
+    [
+        (KeyboardInterrupt(), None, "recsys: interrupted\n"),
+        (KeyboardInterrupt("Give the same command again."), None, "recsys: Give the same command again.\n"),
+        (ImportError("numpy cannot be imported"), KeyboardInterrupt(), "recsys: interrupted\n"),
+        (SystemExit(1), KeyboardInterrupt(), ""),  # as Lightning does, when how to go on is said
+    ],
+)
+def test_ctrl_c_is_one_line_and_a_status_of_its_own(
+    verb: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    cause: BaseException | None,
+    said: str,
+) -> None:
+    verb.run = failing(error, cause)  # type: ignore[attr-defined]
+    assert main(["do"]) == INTERRUPTED == 130
+    assert capsys.readouterr().err == said
+
+
+def test_other_ends_keep_their_status(verb: ModuleType) -> None:
+    verb.run = failing(SystemExit(143))  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit, match="143"):
+        main(["do"])
 
 
 def test_a_fault_of_ours_keeps_its_traceback(verb: ModuleType) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def test_the_table_is_logged_offline(
     (run,) = started
     assert run.project == PROJECT
     assert '"effect_size"' in said and '"all users"' in said and found.last_line.startswith("W&B: ")
+
+
+@pytest.mark.parametrize("words", [["--wandb"], ["--to", "runs/x"]])
+def test_a_folder_that_cannot_be_written_to_is_found_out_first(
+    recsys: Recsys, runs: list[Path], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs[0].parent)
+    Path("runs").write_text("in the way")
+    found = recsys("compare", *runs, *words)
+    assert found.status == 2 and not found.out
+    assert re.fullmatch(r"recsys: The comparison cannot be written to runs\S*: .* Choose another: --to .*\n", found.err)
 
 
 @pytest.mark.parametrize(

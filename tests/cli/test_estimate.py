@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 
 from recsys_lightning import host
-from recsys_lightning.cli import estimate
-from recsys_lightning.cli.measure import Asked
+from recsys_lightning.cli import INTERRUPTED, estimate
+from recsys_lightning.cli.measure import Asked, Stopwatch
 from recsys_lightning.models import EASE, MF
 from recsys_lightning.reports.estimate import Plan
 from tests import worlds
@@ -98,6 +99,19 @@ def test_a_training_that_runs_out_of_memory_names_what_to_turn(
     outcome = recsys("estimate", *DATA, *MODEL, "MF", *QUICK)
     assert outcome.status == 2 and "does not fit in the memory of cpu" in outcome.err
     assert "data.batch_size" in outcome.err and "data.eval_batch_size" in outcome.err
+
+
+def test_ctrl_c_is_not_told_how_to_go_on(recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Stopwatch, "on_train_batch_end", stop)
+    before = signal.getsignal(signal.SIGINT)
+    outcome = recsys("estimate", *DATA, *MODEL, "MF", *QUICK)
+    signal.signal(signal.SIGINT, before)  # Lightning makes the process deaf to it
+    assert (outcome.status, outcome.err) == (INTERRUPTED, "recsys: interrupted\n")
+    assert not list(tmp_path.glob("recsys*"))
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "many", "nan", "1e9"])

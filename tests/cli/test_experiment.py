@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from recsys_lightning.cli.experiment import class_of, closed_form, read_yaml, recommender_of
+from recsys_lightning.cli.experiment import check_configs, class_of, closed_form, read_yaml, recommender_of
 from recsys_lightning.errors import InputError
+from tests.conftest import Recsys
 from tests.experiments import FILES
 
 
@@ -19,6 +20,30 @@ def test_what_cannot_be_read_is_said_with_what_it_is(tmp_path: Path) -> None:
             read_yaml(tmp_path / "bad.yaml", "--config")
     (tmp_path / "bad.yaml").write_text("")
     assert read_yaml(tmp_path / "bad.yaml", "--config") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "held"),
+    [("", "is empty"), ("# nothing yet\n", "is empty"), ("[a, b]", "holds a list"), ("word", "holds a single value")],
+)
+@pytest.mark.parametrize("verb", ["fit", "audit", "estimate", "seeds"])
+def test_a_configuration_of_no_options_is_named(
+    recsys: Recsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, content: str, held: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("some.yaml").write_text(content)
+    found = recsys(verb, "--config", "some.yaml")
+    assert found.status == 2
+    assert found.err.startswith(f"recsys: --config some.yaml {held}: an experiment names its data and its model")
+    assert [path.name for path in tmp_path.iterdir()] == ["some.yaml"]
+
+
+def test_a_later_configuration_is_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "whole.yaml").write_text("data: MovieTweetings")
+    (tmp_path / "empty.yaml").touch()
+    check_configs(["fit", "--config", f"{tmp_path}/whole.yaml", "--config={data: MovieTweetings}", "--model.k", "[5]"])
+    with pytest.raises(InputError, match=r"empty\.yaml is empty"):
+        check_configs(["--config", f"{tmp_path}/whole.yaml", f"--config={tmp_path}/empty.yaml"])
 
 
 @pytest.mark.parametrize(

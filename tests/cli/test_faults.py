@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from recsys_lightning.callbacks.checkpoint import read_checkpoint
+from recsys_lightning.cli import INTERRUPTED
 from recsys_lightning.errors import InputError
 from recsys_lightning.tasks.ranking import Ranking
-from tests.conftest import REPOSITORY, Recsys
+from tests.conftest import REPOSITORY, Outcome, Recsys
 from tests.worlds import write_csv
 
 ENDLESS = ["--trainer.max_epochs", "100000", "--early_stopping.patience", "100000"]
@@ -160,6 +162,44 @@ def test_sigterm_to_one_of_two_processes_ends_both_with_a_checkpoint(
     assert err.count("Go on: recsys fit --config") == 1
     steps = int(re.findall(r"after step (\d+)\.", err)[-1])
     assert read_checkpoint(checkpoints(tmp_path)["last.ckpt"])["global_step"] == steps
+
+
+class Interrupted(Callback):
+    """Ctrl-C after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The keys."""
+        if trainer.global_step == self.steps:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted(recsys: Recsys, world: list[str]) -> Iterator[Callable[[int], Outcome]]:
+    """A training that Ctrl-C ends; Lightning makes the process deaf to it."""
+    before, name = signal.getsignal(signal.SIGINT), f"{__name__}.Interrupted"
+    options = [f"--trainer.callbacks+={name}", "--trainer.max_epochs=9", "--trainer.limit_train_batches=4"]
+    yield lambda steps: recsys("fit", *world, *options, f"--trainer.callbacks.steps={steps}")
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_says_how_to_go_on(interrupted: Callable[[int], Outcome], tmp_path: Path) -> None:
+    outcome = interrupted(6)
+    assert outcome.status == INTERRUPTED and "Traceback" not in outcome.err
+    said = outcome.err.splitlines()[-1]
+    assert said.startswith("recsys: Training was stopped in epoch 1, after step 6. Go on: recsys fit --config ")
+    assert said.endswith(f" --ckpt_path {checkpoints(tmp_path)['last.ckpt']}")
+
+
+def test_ctrl_c_before_anything_is_written_leaves_nothing(
+    interrupted: Callable[[int], Outcome], tmp_path: Path
+) -> None:
+    outcome = interrupted(0)
+    assert outcome.status == INTERRUPTED
+    assert outcome.err.splitlines()[-1].endswith("There is no checkpoint yet: start again.")
+    assert not list((tmp_path / "runs").iterdir())
 
 
 class Fails(Callback):

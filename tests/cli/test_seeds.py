@@ -78,6 +78,17 @@ def test_the_last_word_on_the_recommender_counts(folder: Path, options: list[str
     assert _stage(folder / "mf.yaml", options).once is solved
 
 
+def test_a_folder_that_cannot_be_written_to_is_said_with_what_to_do(
+    recsys: Recsys, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    Path("runs").write_text("in the way")
+    found = recsys("seeds", "--config", "mf.yaml")
+    assert found.status == 2
+    assert found.err.startswith("recsys: runs/seeds/mf/mf-")
+    assert found.err.endswith(" cannot be written to (Not a directory). Choose a writable folder: --to FOLDER.\n")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

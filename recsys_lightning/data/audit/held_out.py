@@ -1,4 +1,4 @@
-"""Checks of who is held out: nobody is known who is to be new, and nobody unknown unless the split says so."""
+"""Checks of who is held out: somebody is, nobody is known who is to be new, nor unknown unless the split says so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from numpy.typing import NDArray
 from recsys_lightning.data.audit.case import EXAMPLES, Case, Finding, Found, Mask
 from recsys_lightning.data.recipe import ALL
 from recsys_lightning.data.rows import count
-from recsys_lightning.schema import GIVEN, ITEM_ID, SPLITS, TRAIN, USER_ID
+from recsys_lightning.schema import GIVEN, ITEM_ID, SPLITS, TEST, TRAIN, USER_ID, VAL
+
+
+def empty_parts(case: Case) -> Found:
+    """Val or test without rows: there is nothing to select by, or to measure."""
+    recipe, found = case.recipe, list[Finding]()
+    for name, size, fault in ((VAL, recipe.val, False), (TEST, recipe.test, True)):
+        if (case.part == SPLITS.index(name)).any():
+            continue
+        promised = size > 0 or (name == TEST and recipe.split == "official")
+        why = (
+            "though the split promises some: too few are left to hold any out" if promised else "as none are asked for"
+        )
+        found.append(Finding(1, f"there are no {name} rows, {why}", fault=fault and promised))
+    return found
 
 
 def known_users(case: Case) -> Found:

@@ -229,6 +229,8 @@ ITEMS = {"split": "item_cold", "val": 5, "test": 5}
 TARGET = {"split": "target_cold", "target": "film", "val": 10, "test": 10, "domains": True}
 
 FAULTS = (
+    Fault("no test", TIME, lambda case: without(case, case.prepared.mask("test")), {"empty_parts"}),
+    Fault("nothing held out", LAST, lambda case: without(case, case.held), {"empty_parts"}),
     Fault("test pairs in train", RANDOM, copies("test", "train"), {"overlap"}),
     Fault("val pairs in train", RANDOM, copies("val", "train"), {"overlap"}),
     Fault("test pairs in val", RANDOM, copies("test", "val"), {"overlap"}),

@@ -2,8 +2,35 @@ from __future__ import annotations
 
 import pytest
 
-from recsys_lightning.data.audit.held_out import cold_items, cold_users, known_users, more_shots, outside_target
+from recsys_lightning.data.audit.held_out import (
+    cold_items,
+    cold_users,
+    empty_parts,
+    known_users,
+    more_shots,
+    outside_target,
+)
 from tests.data.audit.worlds import changed, clean, of, without
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ({"val": 1, "test": 0}, [("there are no test rows, as none are asked for", False)]),
+        ({"val": 0, "test": 1}, [("there are no val rows, as none are asked for", False)]),
+        ({"val": 1, "test": 1}, []),
+    ],
+)
+def test_an_empty_part_that_is_asked_for_is_a_remark(sizes: dict[str, int], found: list[tuple[str, bool]]) -> None:
+    assert [(one.message, one.fault) for one in empty_parts(clean("leave_last_out", **sizes))] == found
+
+
+def test_an_empty_test_that_is_not_asked_for_is_a_fault() -> None:
+    case = clean("leave_last_out", val=1, test=1)
+    val, test = empty_parts(without(case, case.held))
+    why = "though the split promises some: too few are left to hold any out"
+    assert (val.message, val.fault) == (f"there are no val rows, {why}", False)
+    assert (test.message, test.fault) == (f"there are no test rows, {why}", True)
 
 
 def test_users_and_items_without_train_rows_are_a_remark() -> None:

@@ -18,7 +18,7 @@ from recsys_lightning.data.sources.movietweetings import MovieTweetings
 from recsys_lightning.data.sources.synthetic import SyntheticDomains
 from tests.conftest import REPOSITORY
 from tests.data.audit.planted import FAULTS, Fault
-from tests.data.audit.worlds import clean, source
+from tests.data.audit.worlds import clean, source, without
 from tests.data.memory import Memory
 
 RECIPES = {
@@ -41,6 +41,9 @@ DOMAINS = {
     "one alone": Recipe(split="leave_last_out", val=1, test=1, only="drama"),
     "random": Recipe(split="random"),
 }
+
+
+LEAKED = next(fault for fault in FAULTS if fault.name == "test pairs in train")
 
 
 def outcomes(results: list[Result], outcome: str) -> dict[str, Result]:
@@ -113,15 +116,25 @@ def test_the_report_tells_of_all_checks_and_what_they_found() -> None:
     assert "| later_elsewhere | not made: there is one domain |" in text
     assert "* remark, later_history: " in text and "the split random keeps no order in time" in text
     assert text.endswith("No faults.") and " 0 faults, 3 remarks, " in text.splitlines()[-1]
-    leaked = FAULTS[0].case()
+    leaked = LEAKED.case()
     told = in_words(leaked, found := audit(leaked))
     assert "| overlap | fault |" in told and "* fault, overlap: 3 (user, item) pairs stand in train and in test" in told
     assert " 1 fault, 3 remarks, " in told.splitlines()[-1] and told.endswith("wrong by what is called a fault.")
     assert faults(found) == 1 and faults(results) == 0
 
 
+@pytest.mark.parametrize("split", ["global_time", "leave_last_out", "random", "item_cold", "user_cold"])
+def test_what_looks_at_held_out_rows_is_not_made_without_any(split: str) -> None:
+    results = audit(without(case := clean(split), case.held))
+    made = {result.name for result in results if result.not_made != "there are no held-out rows"}
+    assert made == {
+        *("empty_parts", "duplicates", "books", "index_order", "stopped_clock", "later_columns"),
+        *("same_title", "same_audience", "same_history", "twins_across_domains"),
+    }
+
+
 def test_programs_read_the_same() -> None:
-    case = FAULTS[0].case()
+    case = LEAKED.case()
     told = json.loads(json.dumps(to_dict(case, audit(case))))
     assert told["faults"] == 1 and told["data"] == "memory" and len(told["checks"]) == len(CHECKS)
     overlap = next(check for check in told["checks"] if check["name"] == "overlap")
