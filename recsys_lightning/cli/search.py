@@ -19,8 +19,9 @@ from optuna.trial import TrialState
 from recsys_lightning.callbacks.run_folder import run_folder
 from recsys_lightning.callbacks.trial import ReportTrial
 from recsys_lightning.cli.options import sentence
+from recsys_lightning.cli.run_folders import claim, discard
 from recsys_lightning.cli.sweep import Sweep
-from recsys_lightning.cli.trainer import RecsysCLI, claim, discard, make_cli
+from recsys_lightning.cli.trainer import RecsysCLI, make_cli
 from recsys_lightning.cli.trials import FILE, line, outcome, outcomes, write_csv
 from recsys_lightning.errors import InputError, NonFiniteError, linked
 

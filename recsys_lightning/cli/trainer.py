@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shlex
-import shutil
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 # what is imported here is known on the command line by its short name
 from recsys_lightning.callbacks.attention_diagnostics import AttentionDiagnostics  # noqa: F401
@@ -43,10 +40,11 @@ from recsys_lightning.cli.combinations import refuse_combinations
 from recsys_lightning.cli.experiment import check_configs
 from recsys_lightning.cli.processes import tell_of_the_first
 from recsys_lightning.cli.resume import refuse_other_options
+from recsys_lightning.cli.run_folders import discard, keep_previous_log, next_version
 from recsys_lightning.cli.wandb_account import settle_wandb
 from recsys_lightning.data.text.sentences import SentenceTransformer  # noqa: F401
 from recsys_lightning.datamodules.interactions import InteractionsDataModule
-from recsys_lightning.errors import InputError, extra
+from recsys_lightning.errors import extra
 from recsys_lightning.tasks.base import Task
 
 HELP_OF = """\
@@ -65,7 +63,8 @@ recsys {verb}: give a configuration, and options that change it; a later one win
   --trainer.logger WandbLogger   to Weights & Biases, offline without a key; into the project recsys_lightning, or
                             that of --trainer.logger.project or WANDB_PROJECT
   --trainer.max_epochs N, --trainer.devices N, ... as in Lightning's Trainer
-  --early_stopping.patience N, --checkpoint.monitor METRIC
+  --early_stopping.patience N, --checkpoint.monitor METRIC, --checkpoint.mode max
+  --checkpoint.every_n_steps N   also write last.ckpt in the middle of epochs
   --seed_everything N       the seed of everything random in training
   --print_config            show the whole configuration, and stop
 
@@ -124,7 +123,7 @@ class RecsysCLI(LightningCLI):
         if config.get("logger") in (None, True):
             config["logger"] = self._csv_logger(Path(config["default_root_dir"]))
             if self.subcommand == "fit":
-                _keep_previous_log(Path(config["logger"].log_dir))
+                keep_previous_log(Path(config["logger"].log_dir))
         loggers = _as_list(config["logger"])
         to_wandb = any(isinstance(logger, WandbLogger) for logger in loggers)
         if to_wandb:
@@ -150,7 +149,7 @@ class RecsysCLI(LightningCLI):
         model = config.model.init_args.get("recommender")
         name = str(model.class_path if model is not None else config.model.class_path).rsplit(".", 1)[-1]
         title = re.sub(r"[^\w.-]+", "_", f"{self.datamodule.source.name}-{name.lower()}")
-        version = None if self.subcommand is None else _version(root / title)
+        version = None if self.subcommand is None else next_version(root / title)
         RecsysCLI.claimed = None if version is None else root / title / version
         return CSVLogger(root, name=title, version=version)
 
@@ -216,6 +215,8 @@ def run(words: list[str]) -> None:
     RecsysCLI.claimed = None
     try:
         make_cli([verb, *("--help" if option == "--help-all" else option for option in options)], run=True)
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()  # threads of gloo that are left when Python ends can abort it
     except BaseException as error:
         discard(RecsysCLI.claimed)
         if isinstance(error, Exception):
@@ -298,58 +299,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def claim(root: Path, prefix: str) -> Path:
-    """Make the next free `<prefix><n>` in a folder, so that two runs that start at once do not share one.
-
-    Raises:
-        InputError: it cannot be written to.
-    """
-    number = 0
-    while True:
-        folder = root / f"{prefix}{number}"
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise InputError(
-                f"{root} cannot be written to ({error.strerror}). Choose a writable folder: "
-                "--trainer.default_root_dir FOLDER."
-            ) from error
-
-
-def _version(folder: Path) -> str | None:
-    """The folder of a run: the next free `version_<n>`.
-
-    Processes that were launched by another one take the version that it claimed. Those of torchrun and SLURM leave the
-    choice to Lightning, which tells all of them the first one's.
-    """
-    if "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1:
-        return None
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-        return os.environ.get("RECSYS_RUN")
-    os.environ["RECSYS_RUN"] = name = claim(folder, "version_").name
-    return name
-
-
-@rank_zero_only
-def discard(folder: Path | None) -> None:
-    """Remove the folder of a run that ended before it left anything but its configuration."""
-    if folder is not None and folder.is_dir():
-        left = {path.name for path in folder.rglob("*") if path.is_file()}
-        if left <= {"config.yaml", "hparams.yaml"}:
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # that of all runs of the model on these data, unless others lie there
-                folder.parent.rmdir()
-
-
-@rank_zero_only
-def _keep_previous_log(folder: Path) -> None:
-    """Lightning deletes the log of the run that is resumed: set it aside."""
-    log = folder / "metrics.csv"
-    if log.is_file():
-        number = len(list(folder.glob("metrics.*.csv"))) + 1
-        log.rename(folder / f"metrics.{number}.csv")
