@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,6 +121,8 @@ class Runs:
         if checkpoint is not None:
             command.append(f"--ckpt_path={checkpoint}")
         print(f"\n== {stage.name}: recsys {' '.join(command)}", flush=True)
+        from recsys_lightning.callbacks.signals import ENDED  # late: it brings Lightning along
+
         status = carried_out([sys.executable, "-m", "recsys_lightning", *command])
         left = _newest(folder, _LEAVES[verb])
         done = "what is finished is not done twice."
@@ -126,6 +130,10 @@ class Runs:
             raise KeyboardInterrupt(
                 f"Stage {stage.name} was interrupted at {verb}. Give the same command again to go on: {done}"
             )
+        if status in (ENDED, -signal.SIGTERM):
+            said = f"Stage {stage.name} was ended at {verb}. Give the same command again to go on: {done}"
+            print(f"recsys: {said}", file=sys.stderr)
+            raise SystemExit(ENDED)
         if status or left is None:
             why = f"stopped at {verb} (exit status {status}); what it said stands above"
             if not status:
@@ -159,10 +167,14 @@ def run(words: list[str]) -> None:
 
 
 def carried_out(command: Sequence[str]) -> int:
-    """Carry out a command in a process of its own; its exit status, `INTERRUPTED` where it was that."""
+    """Carry out a command in a process of its own; its exit status, `INTERRUPTED` where it was that.
+
+    SIGTERM is handed on: a training then writes its checkpoint before it ends.
+    """
     process = subprocess.Popen(command)
     try:
-        return process.wait()
+        with _sigterm_to(process):
+            return process.wait()
     except KeyboardInterrupt:
         # the terminal told it too, and a training first writes down where it is; who asks twice does not want that
         with suppress(KeyboardInterrupt):
@@ -170,6 +182,18 @@ def carried_out(command: Sequence[str]) -> int:
         process.kill()
         process.wait()
         return INTERRUPTED
+
+
+@contextmanager
+def _sigterm_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(chain: Chain, folder: Path, tests: Mapping[str, Sequence[Path]], seeds: int) -> None:

@@ -10,6 +10,7 @@ from threading import Event
 import pandas as pd
 import pytest
 
+from recsys_lightning.callbacks.signals import ENDED
 from recsys_lightning.cli import INTERRUPTED, chain
 from tests.conftest import Recsys
 from tests.experiments import stages_in_this_process
@@ -101,6 +102,9 @@ def test_a_training_that_broke_off_goes_on(
     assert stopped.status == 2
     assert "Stage lightgcn stopped at fit (exit status 1)" in stopped.err
     with monkeypatch.context() as patch:
+        patch.setattr(chain, "carried_out", lambda words: ENDED)
+        ended = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn")
+        assert ended.status == ENDED and "Stage lightgcn was ended at fit. Give the same command again" in ended.err
         patch.setattr(chain, "carried_out", lambda words: INTERRUPTED)
         stopped = recsys("chain", experiment, "--to", tmp_path / "out", "--only", "lightgcn")
     assert stopped.status == INTERRUPTED
@@ -125,6 +129,24 @@ pathlib.Path({str(tmp_path / "checkpoint")!r}).touch()
         signal.signal(signal.SIGINT, before)
     assert status == INTERRUPTED
     assert (tmp_path / "checkpoint").exists()
+
+
+def test_a_stage_that_sigterm_ends_ends_by_itself(tmp_path: Path) -> None:
+    """A scheduler may tell the chain alone: its stage must hear of it, write its checkpoint, and be waited for."""
+    noted = tmp_path / "checkpoint"
+    stage = f"""
+import os, pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    pathlib.Path({str(noted)!r}).touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    before = signal.getsignal(signal.SIGTERM)
+    assert chain.carried_out([sys.executable, "-c", stage]) == ENDED and noted.exists()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_who_asks_twice_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
